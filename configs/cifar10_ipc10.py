@@ -1,0 +1,14 @@
+"""CIFAR-10, 10 a class.
+
+    python -m fsdd.main --config=configs/cifar10_ipc10.py
+"""
+
+from fsdd import config as configs
+
+
+def get_config():
+    """The defaults at 10 a class."""
+    config = configs.default()
+    config.dataset = "cifar10"
+    config.ipc = 10
+    return config

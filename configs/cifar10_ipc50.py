@@ -1,0 +1,14 @@
+"""CIFAR-10, 50 a class.
+
+    python -m fsdd.main --config=configs/cifar10_ipc50.py
+"""
+
+from fsdd import config as configs
+
+
+def get_config():
+    """The defaults at 50 a class."""
+    config = configs.default()
+    config.dataset = "cifar10"
+    config.ipc = 50
+    return config

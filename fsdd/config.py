@@ -1,0 +1,281 @@
+"""The default config, the two published protocols, and what every field may be."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+from fsdd.core import augment, whitening
+from fsdd.errors import UserError
+from fsdd.evaluation import training
+from fsdd.methods import optimisers, translation
+from fsdd.networks import layers, registry
+
+STAGES = ("distill", "translate", "refine")
+DTYPES = ("float32", "bfloat16")
+
+# What FRePo's two codes do differently (all other fields are common to both), and the best of both as measured:
+# experiments/results/one_net.json.
+PROTOCOLS = {
+    "torch": {
+        "network.initialisation": "torch",
+        "objective.scale": 1.0,
+        "objective.flip": True,
+        "distill.optimiser": "adam",
+        "refine.optimiser": "adam",
+        "evaluate.initialisation": "torch",
+        "evaluate.optimiser": "adamw",
+        "evaluate.weight_decay": 5e-4,
+        "evaluate.schedule": "warmup_times_cosine",
+        "evaluate.policy": "dsa",
+        "evaluate.mean_over_classes": True,
+    },
+    "jax": {
+        "network.initialisation": "lecun",
+        "objective.scale": 0.5,
+        "objective.flip": True,
+        "distill.optimiser": "lamb",
+        "refine.optimiser": "lamb",
+        "evaluate.initialisation": "lecun",
+        "evaluate.optimiser": "adam",
+        "evaluate.weight_decay": 0.0,
+        "evaluate.schedule": "warmup_cosine",
+        "evaluate.policy": "frepo",
+        "evaluate.mean_over_classes": False,
+    },
+}
+PROTOCOLS["best"] = PROTOCOLS["jax"] | {"distill.optimiser": "adam", "refine.optimiser": "lamb"}
+
+# What depends on the machine and, but for rounding, not the result: (CPU, accelerator).
+_PLATFORM = {"compute.chunk": (128, 1024), "compute.dispatch": (1, 50), "compute.networks_at_once": (1, 16)}
+
+
+def _stream(**fields: Any) -> dict[str, Any]:
+    """Fields of `methods.streams.Stream`."""
+    return {"networks": 1, "uses": 1, "group": 1, "real_images": 0, "batch": 0} | fields
+
+
+def default() -> ml_collections.ConfigDict:
+    """The default config; a field of None is filled by `resolve` from the protocol or the platform.
+
+    The figures are the paper's Table 1 where it has them.
+    """
+    return ml_collections.ConfigDict(
+        {
+            "protocol": "best",
+            "dataset": "cifar10",
+            "data_dir": placeholder(str),
+            "image_size": 0,
+            "test_fraction": 0.2,
+            "ipc": 1,
+            "seed": 0,
+            "whitening": {"kind": "auto", "regularisation": 0.1},
+            "network": {
+                "width": 128,
+                "depth": 3,
+                "norm": "batch",
+                "initialisation": placeholder(str),
+                "dtype": "float32",
+                "cache_dtype": "float32",
+                "seed": 0,
+            },
+            "objective": {"flip": placeholder(bool), "scale": placeholder(float), "ridge": 1e-6},
+            "stages": ("distill", "translate"),
+            # T = 3,000 and alpha = 1e-3.
+            "distill": _stream(uses=3000, batch=1024) | {"optimiser": placeholder(str), "rate": 1e-3, "final": 0.1},
+            # S' = 1,000 steps at eta' = 1e-4, a fresh network each.
+            "translate": _stream(networks=1000, real_images=1024)
+            | {
+                "init": "fresh",
+                "optimiser": "adam",
+                "rate": 1e-4,
+                "final": 1.0,
+                "labels": True,
+                "label_rate": 1e-3,
+                "ipcs": (),
+            },
+            # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json.
+            "refine": _stream(networks=32, uses=32, group=32, real_images=1024)
+            | {"optimiser": placeholder(str), "rate": 3e-3, "final": 0.1},
+            "translator": {"widths": (64, 64, 64), "stride": 1, "residual": True, "statistics": "batch"},
+            "autoencoder": {"steps": 1000, "batch": 128, "rate": 1e-3},
+            "evaluate": {
+                "stages": (),
+                "networks": 3,
+                "architecture": "convnet",
+                "width": 0,
+                "depth": 3,
+                "norm": "none",
+                "initialisation": placeholder(str),
+                "optimiser": placeholder(str),
+                "rate": 3e-4,
+                "weight_decay": placeholder(float),
+                "schedule": placeholder(str),
+                "policy": placeholder(str),
+                "mean_over_classes": placeholder(bool),
+                "batch": 500,
+                "steps": 0,
+            },
+            "compute": {
+                "chunk": placeholder(int),
+                "dispatch": placeholder(int),
+                "networks_at_once": placeholder(int),
+                "checkpoint_seconds": 60.0,
+            },
+        },
+        # Flags may write 1 for 1.0; nothing else changes its type.
+        convert_dict=True,
+        allow_dotted_keys=False,
+    )
+
+
+def flat(config: ml_collections.ConfigDict | dict, prefix: str = "") -> dict[str, Any]:
+    """Dotted field names and their values, in order."""
+    fields = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict | dict):
+            fields |= flat(value, f"{prefix}{name}.")
+        else:
+            fields[f"{prefix}{name}"] = value
+    return fields
+
+
+def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """A validated copy in which the protocol and the platform have filled what was left open.
+
+    Raises:
+        UserError: a field is unknown, of the wrong type or impossible.
+    """
+    _check_names(config)
+    config = copy.deepcopy(config)
+    if config.protocol not in PROTOCOLS:
+        raise _bad("protocol", config.protocol, f"one of {', '.join(PROTOCOLS)}")
+    column = 0 if jax.default_backend() == "cpu" else 1
+    filling = PROTOCOLS[config.protocol] | {name: values[column] for name, values in _PLATFORM.items()}
+    if config.network.initialisation is None and config.protocol == "jax" and _is_large_cifar100(config):
+        filling = filling | {"objective.flip": False}
+    fields = flat(config)
+    config.update_from_flattened_dict({name: value for name, value in filling.items() if fields[name] is None})
+    _check_values(config)
+    return config.lock()
+
+
+def _is_large_cifar100(config: ml_collections.ConfigDict) -> bool:
+    # FRePo's JAX code regresses without the mirror image there.
+    return config.dataset.startswith("cifar100") and config.ipc in (10, 50)
+
+
+def _bad(field: str, value: Any, allowed: str) -> UserError:
+    return UserError(f"config.{field} is {value!r}; allowed: {allowed}")
+
+
+def _check_names(config: ml_collections.ConfigDict) -> None:
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(f"the config is a {type(config).__name__}; allowed: the ConfigDict of fsdd.config.default()")
+    known, given = flat(default()), flat(config)
+    for name in given:
+        if name not in known:
+            raise UserError(f"config.{name} is not a field; see fsdd/config.py for all of them")
+    for name, value in known.items():
+        if name not in given:
+            raise UserError(f"config.{name} is missing; start from fsdd.config.default()")
+        wrong = value is not None and not isinstance(given[name], (type(value), *((int,) * isinstance(value, float))))
+        if wrong or isinstance(given[name], bool) != isinstance(value, bool) and value is not None:
+            raise _bad(name, given[name], f"a value of type {type(value).__name__}")
+
+
+def _one_of(choices) -> tuple[Callable, str]:
+    return (lambda value: value in choices), f"one of {', '.join(map(str, choices))}"
+
+
+def _at_least(low: float) -> tuple[Callable, str]:
+    return (lambda value: _number(value) and value >= low), f"a number of at least {low}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_POSITIVE = ((lambda value: _number(value) and value > 0), "a number above 0")
+_SHARE = ((lambda value: _number(value) and 0 < value < 1), "a number between 0 and 1")
+_UP_TO_ONE = ((lambda value: _number(value) and 0 <= value <= 1), "a number from 0 to 1")
+_BOOL = ((lambda value: isinstance(value, bool)), "True or False")
+_IPCS = ((lambda value: all(isinstance(i, int) and i > 0 for i in value)), "a tuple of whole numbers above 0")
+_WIDTHS = (
+    (lambda value: len(value) == 3 and all(isinstance(i, int) and i > 0 for i in value)),
+    "three whole numbers above 0",
+)
+_ORDER = (
+    (lambda value: value and len(set(value)) == len(value) and set(value) <= set(STAGES)),
+    f"some of {', '.join(STAGES)}, each at most once, in the order to run them",
+)
+
+_RULES: dict[str, tuple[Callable, str]] = {
+    "test_fraction": _SHARE,
+    "image_size": _at_least(0),
+    "ipc": _at_least(1),
+    "seed": _at_least(0),
+    "whitening.kind": _one_of(whitening.KINDS),
+    "whitening.regularisation": _POSITIVE,
+    "network.width": _at_least(1),
+    "network.depth": _at_least(1),
+    "network.norm": _one_of(layers.NORMS),
+    "network.initialisation": _one_of(layers.INITIALISATIONS),
+    "network.dtype": _one_of(DTYPES),
+    "network.cache_dtype": _one_of(DTYPES),
+    "network.seed": _at_least(0),
+    "objective.flip": _BOOL,
+    "objective.scale": _POSITIVE,
+    "objective.ridge": _POSITIVE,
+    "stages": _ORDER,
+    **{f"{stage}.{field}": _at_least(1) for stage in STAGES for field in ("networks", "uses", "group")},
+    **{f"{stage}.{field}": _at_least(0) for stage in STAGES for field in ("real_images", "batch")},
+    **{f"{stage}.optimiser": _one_of(optimisers.OPTIMISERS) for stage in STAGES},
+    **{f"{stage}.rate": _POSITIVE for stage in STAGES},
+    **{f"{stage}.final": _UP_TO_ONE for stage in STAGES},
+    "translate.label_rate": _POSITIVE,
+    "translate.ipcs": _IPCS,
+    "translator.widths": _WIDTHS,
+    "translator.stride": _one_of((1, 2, 4)),
+    "translator.statistics": _one_of(translation.STATISTICS),
+    "autoencoder.steps": _at_least(1),
+    "autoencoder.batch": _at_least(1),
+    "autoencoder.rate": _POSITIVE,
+    "evaluate.networks": _at_least(0),
+    "evaluate.architecture": _one_of(registry.ARCHITECTURES),
+    "evaluate.width": _at_least(0),
+    "evaluate.depth": _at_least(1),
+    "evaluate.norm": _one_of(layers.NORMS),
+    "evaluate.initialisation": _one_of(layers.INITIALISATIONS),
+    "evaluate.optimiser": _one_of(optimisers.OPTIMISERS),
+    "evaluate.rate": _POSITIVE,
+    "evaluate.weight_decay": _at_least(0),
+    "evaluate.schedule": _one_of(training.SCHEDULES),
+    "evaluate.policy": _one_of(augment.POLICIES),
+    "evaluate.mean_over_classes": _BOOL,
+    "evaluate.batch": _at_least(1),
+    "evaluate.steps": _at_least(0),
+    "compute.chunk": _at_least(1),
+    "compute.dispatch": _at_least(1),
+    "compute.networks_at_once": _at_least(1),
+    "compute.checkpoint_seconds": _at_least(0),
+}
+
+
+def _check_values(config: ml_collections.ConfigDict) -> None:
+    fields = flat(config)
+    for name, (holds, allowed) in _RULES.items():
+        if not holds(fields[name]):
+            raise _bad(name, fields[name], allowed)
+    for stage in STAGES:
+        if config[stage].networks % config[stage].group:
+            raise _bad(f"{stage}.group", config[stage].group, f"a divisor of {stage}.networks = {config[stage].networks}")
+    for stage in config.evaluate.stages:
+        if stage not in ("start", *config.stages):
+            raise _bad("evaluate.stages", config.evaluate.stages, f"some of start, {', '.join(config.stages)}")
+    if config.translate.ipcs and "distill" not in config.stages:
+        raise _bad("translate.ipcs", config.translate.ipcs, "() unless the stage distill is run")

@@ -1,0 +1,180 @@
+"""Augmentation of whitened images, as the two FRePo codes do it: one kind a batch, its parameters per image.
+
+Images are float32 `[h, w, c]` (a batch: `[n, h, w, c]`) in whitened units, so zero is the mean of the data and what
+lies outside an image or in a cut-out square is zero. Under `jax.vmap` over keys the kind differs between the mapped
+batches, and XLA then computes every kind and selects: map over batches only where that cost does not matter.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+POLICIES = ("none", "frepo", "dsa")
+
+
+@functools.partial(jax.jit, static_argnames="policy")
+def augment(key: jax.Array, images: jax.Array, policy: str) -> jax.Array:
+    """Images `[n, h, w, c]` under one randomly drawn kind of the policy (one of `POLICIES`); same shape.
+
+    The kind is drawn uniformly for the whole batch, its parameters for each image. Both policies have six kinds, and
+    a call uses one: "frepo" (the JAX code) flips, colours, zooms, rotates, translates or cuts out; "dsa" (the PyTorch
+    code, differentiable Siamese augmentation) flips, colours, scales, rotates, shifts or cuts out.
+    """
+    if policy == "none":
+        return images
+    if policy not in _KINDS:
+        raise ValueError(f"augmentation policy {policy!r} is none of {POLICIES}")
+    kinds = [jax.vmap(kind) for kind in _KINDS[policy]]
+    kind_key, image_key = jax.random.split(key)
+    kind = jax.random.randint(kind_key, (), 0, len(kinds))
+    return jax.lax.switch(kind, kinds, jax.random.split(image_key, len(images)), images)
+
+
+# What is done to one image, given its parameters.
+
+
+def colour(image: jax.Array, brightness: jax.Array, contrast: jax.Array, saturation: jax.Array) -> jax.Array:
+    """Shifts an image, and scales it about its mean (contrast) and about each pixel's channel mean (saturation).
+
+    All three are one kind, as in both codes. Their order, in which the codes differ, changes nothing: both scalings
+    keep the image's mean, and brightness moves images and means alike. On a grey image saturation is the identity.
+    """
+    grey = jnp.mean(image, axis=-1, keepdims=True)
+    mean = jnp.mean(image)
+    return mean + brightness + contrast * (grey - mean + saturation * (image - grey))
+
+
+def affine(image: jax.Array, matrix: jax.Array, offset: jax.Array) -> jax.Array:
+    """Output pixel p shows the image at `matrix @ p + offset`, interpolated bilinearly; outside the image is zero.
+
+    Positions are (row, column) in pixels from the image's centre, `matrix` is `[2, 2]` and `offset` `[2]`. Whole-pixel
+    offsets under the identity matrix copy pixels exactly.
+    """
+    height, width, channels = image.shape
+    rows, columns = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
+    row = matrix[0, 0] * rows[:, None] + matrix[0, 1] * columns + offset[0] + (height - 1) / 2
+    column = matrix[1, 0] * rows[:, None] + matrix[1, 1] * columns + offset[1] + (width - 1) / 2
+
+    # A border of one zero pixel is all of the outside that interpolation sees, once positions are clipped to it.
+    row, column = jnp.clip(row, -1, height), jnp.clip(column, -1, width)
+    top, left = jnp.clip(jnp.floor(row), -1, height - 1), jnp.clip(jnp.floor(column), -1, width - 1)
+    down, right = (row - top)[..., None], (column - left)[..., None]
+    # Gathering from rows of a flat image is fast on CPU too: interpolation matrices took 100 times as long there.
+    pixels = jnp.pad(image, ((1, 1), (1, 1), (0, 0))).reshape(-1, channels)
+    corner = ((top + 1) * (width + 2) + left + 1).astype(jnp.int32)
+
+    def at(step: int) -> jax.Array:
+        return pixels.at[corner + step].get(mode="promise_in_bounds")
+
+    upper = (1 - right) * at(0) + right * at(1)
+    lower = (1 - right) * at(width + 2) + right * at(width + 3)
+    return (1 - down) * upper + down * lower
+
+
+def rotate(image: jax.Array, angle: jax.Array) -> jax.Array:
+    """Rotates an image about its centre by an angle in radians; positive is anticlockwise as pictures are shown."""
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    return affine(image, jnp.array([[cosine, sine], [-sine, cosine]]), jnp.zeros(2))
+
+
+def cutout(image: jax.Array, corner: jax.Array, side: int) -> jax.Array:
+    """Zeroes a square whose first row and column are `corner` `[2]`, which may lie outside the image."""
+    row, column = (jnp.arange(size) - first for size, first in zip(image.shape[:2], corner, strict=True))
+    inside = ((row >= 0) & (row < side))[:, None] & ((column >= 0) & (column < side))
+    return jnp.where(inside[..., None], 0, image)
+
+
+# Kinds: (key, image) -> image, with parameters drawn from the key.
+
+
+def random_flip(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Mirrors an image left to right with probability 1/2."""
+    return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
+
+
+def random_rotation(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Rotates by up to 15 degrees either way, uniformly."""
+    return rotate(image, math.radians(15) * _symmetric(key))
+
+
+def random_cutout(key: jax.Array, image: jax.Array, fraction: float) -> jax.Array:
+    """Cuts out a square of this fraction of the image's side, rounded.
+
+    As in DSA its centre is uniform over the image, so at a border less of it, down to a quarter, may be visible.
+    """
+    side = int(min(image.shape[:2]) * fraction + 0.5)
+    # An even square is centred on a corner between pixels, of which there is one more than pixels.
+    centres = jnp.array(image.shape[:2]) + 1 - side % 2
+    return cutout(image, jax.random.randint(key, (2,), 0, centres) - side // 2, side)
+
+
+def frepo_colour(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Brightness, contrast and saturation by up to 0.25.
+
+    Brightness is added, in whitened units; the factors of contrast and saturation are log-uniform in exp(+-0.25), the
+    reading of "+-0.25" that the JAX code has (0.78 to 1.28, and as often below one as above).
+    """
+    brightness, contrast, saturation = 0.25 * _symmetric(key, (3,))
+    return colour(image, brightness, jnp.exp(contrast), jnp.exp(saturation))
+
+
+def frepo_zoom(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Zooms by a log-uniform factor of 0.8 to 1.25, both axes alike, then places the frame at random.
+
+    Zoomed in, the frame is a uniform crop of the larger image; zoomed out, the smaller image is anywhere inside it.
+    """
+    zoom_key, place_key = jax.random.split(key)
+    zoom = jnp.exp(math.log(1.25) * _symmetric(zoom_key))
+    slack = jnp.abs(zoom - 1) * jnp.array(image.shape[:2]) / 2
+    return affine(image, jnp.eye(2) / zoom, slack * _symmetric(place_key, (2,)) / zoom)
+
+
+def frepo_translation(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Translates by up to an eighth of each side, uniformly; fractions of a pixel are interpolated."""
+    return affine(image, jnp.eye(2), jnp.array(image.shape[:2]) / 8 * _symmetric(key, (2,)))
+
+
+def dsa_colour(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Brightness by +-0.5 (added, in whitened units), saturation by 0 to 2 and contrast by 0.5 to 1.5, all uniform."""
+    brightness, contrast, saturation = _symmetric(key, (3,))
+    return colour(image, brightness / 2, 1 + contrast / 2, 1 + saturation)
+
+
+def dsa_scale(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Scales each axis on its own about the centre; the step between samples is uniform in 1/1.2 to 1.2 pixels."""
+    steps = jax.random.uniform(key, (2,), minval=1 / 1.2, maxval=1.2)
+    return affine(image, jnp.diag(steps), jnp.zeros(2))
+
+
+def dsa_shift(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Shifts by whole pixels, up to an eighth of each side rounded (4 of 32), every shift alike probable."""
+    most = jnp.array([int(size / 8 + 0.5) for size in image.shape[:2]])
+    return affine(image, jnp.eye(2), jax.random.randint(key, (2,), -most, most + 1))
+
+
+def _symmetric(key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
+    """Uniform in +-1."""
+    return jax.random.uniform(key, shape, minval=-1, maxval=1)
+
+
+_KINDS: dict[str, tuple[Callable[[jax.Array, jax.Array], jax.Array], ...]] = {
+    "frepo": (
+        random_flip,
+        frepo_colour,
+        frepo_zoom,
+        random_rotation,
+        frepo_translation,
+        functools.partial(random_cutout, fraction=1 / 4),
+    ),
+    "dsa": (
+        random_flip,
+        dsa_colour,
+        dsa_scale,
+        random_rotation,
+        dsa_shift,
+        functools.partial(random_cutout, fraction=1 / 2),
+    ),
+}

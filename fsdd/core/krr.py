@@ -1,0 +1,95 @@
+r"""Kernel ridge regression in a network's feature space: the closed-form last layer w*_S (Eq. 2).
+
+With features F = f_theta(X_S) `[n, d]` and labels Y `[n, c]`,
+
+    w = F^T (F F^T + lambda I)^{-1} Y,    lambda = ridge * trace(F F^T) / n.
+
+The textbook way forms the Gram matrix F F^T and factors it by Cholesky. Random ReLU features are nearly collinear, so
+that matrix has a condition number close to 1 / ridge = 1e6, which float32 barely holds: forming it squares the
+condition number of F, and what rounding costs there comes back magnified in w and in its gradient. We therefore factor
+the *features*: with
+
+    [F, sqrt(lambda) I]^T = Q R,    Q = [Q1; Q2],
+
+R^T R = F F^T + lambda I and F = R^T Q1^T, hence w = Q1 R^{-T} Y, whose condition number is the square root of the
+Gram matrix's. `tests/core/test_precision.py` measures what that buys.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+
+RIDGE = 1e-6
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision=_HIGHEST)
+
+
+def _factor(features: jax.Array, ridge: float) -> tuple[jax.Array, jax.Array]:
+    """Q1 `[d, n]` and R `[n, n]` of the module's docstring."""
+    n, d = features.shape
+    # trace(F F^T) is the squared Frobenius norm: no Gram matrix needed.
+    scale = jnp.sqrt(ridge * jnp.sum(jnp.square(features)) / n)
+    tall = jnp.concatenate([features.T, scale * jnp.eye(n, dtype=features.dtype)])
+    q, r = jnp.linalg.qr(tall)
+    return q[:d], r
+
+
+@jax.custom_vjp
+def _head(features: jax.Array, labels: jax.Array, ridge: float) -> jax.Array:
+    return _head_forward(features, labels, ridge)[0]
+
+
+def _head_forward(features, labels, ridge):
+    q1, r = _factor(features, ridge)
+    z = solve_triangular(r, labels, trans="T")
+    w = _matmul(q1, z)
+    return w, (features, q1, r, z, w, ridge)
+
+
+def _head_backward(residuals, w_bar):
+    r"""Pull back a cotangent of w.
+
+    With K = F F^T + lambda I, alpha = K^{-1} Y and G = K^{-1} F w_bar, the differential
+    dw = dF^T alpha + F^T K^{-1} (dY - dK alpha), dK = dF F^T + F dF^T + dlambda I, gives
+
+        F_bar = alpha (w_bar - F^T G)^T - G w^T - 2 ridge / n <G, alpha> F,    Y_bar = G,
+
+    where alpha = R^{-1} z, G = R^{-1} Q1^T w_bar and F^T G = Q1 Q1^T w_bar: every term comes from the factors, none
+    from the Gram matrix.
+    """
+    features, q1, r, z, w, ridge = residuals
+    projected = _matmul(q1.T, w_bar)
+    alpha = solve_triangular(r, z)
+    g = solve_triangular(r, projected)
+    outside = w_bar - _matmul(q1, projected)
+    shrink = 2 * ridge / features.shape[0] * jnp.sum(g * alpha)
+    features_bar = _matmul(alpha, outside.T) - _matmul(g, w.T) - shrink * features
+    return features_bar, g, None
+
+
+_head.defvjp(_head_forward, _head_backward)
+
+
+def ridge_head(features: jax.Array, labels: jax.Array, ridge: float = RIDGE) -> jax.Array:
+    """The ridge head w*_S fitted on a synthetic set (Eq. 2).
+
+    Args:
+        features: `[n, d]` features of the synthetic images in one network.
+        labels: `[n, c]` their labels.
+        ridge: the regulariser, relative to the mean of the Gram matrix's diagonal.
+
+    Returns:
+        w `[d, c]`; the prediction for features `[m, d]` is `features @ w`. Differentiable in features and labels.
+    """
+    chex.assert_rank([features, labels], 2)
+    chex.assert_equal_shape_prefix([features, labels], 1)
+    return _head(features, labels, ridge)
+
+
+def predict(features_t: jax.Array, features_s: jax.Array, labels_s: jax.Array, ridge: float = RIDGE) -> jax.Array:
+    """KRR prediction `[m, c]` for `features_t` `[m, d]` from a synthetic set's `features_s` `[n, d]` and labels."""
+    return _matmul(features_t.astype(features_s.dtype), ridge_head(features_s, labels_s, ridge))

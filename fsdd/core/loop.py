@@ -1,0 +1,35 @@
+"""Many steps of one pure function, dispatched singly or in `lax.scan`.
+
+On accelerators many steps run per dispatch. On CPU, XLA runs a convolution inside a loop without its multi-threaded
+kernels (jax-ml/jax issue 12868), so there each step is a dispatch of its own. Both ways compute the same.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+
+def steps_per_dispatch(limit: int, steps: int) -> int:
+    """The largest divisor of `steps` up to `limit`, so that one compiled shape serves them all."""
+    return max(size for size in range(1, min(limit, steps) + 1) if steps % size == 0)
+
+
+def dispatcher(step: Callable, size: int) -> Callable:
+    """Compile `size` steps into one call.
+
+    Args:
+        step: `(carry, index, *constants) -> (carry, metrics)`, pure; index is an int32 scalar.
+        size: steps per call.
+
+    Returns:
+        `(carry, first, *constants) -> (carry, metrics)` with metrics stacked to `[size, ...]`; the carry is donated.
+    """
+
+    def many(carry, first, *constants):
+        if size == 1:
+            carry, metrics = step(carry, first, *constants)
+            return carry, jax.tree.map(lambda metric: metric[None], metrics)
+        return jax.lax.scan(lambda c, i: step(c, i, *constants), carry, first + jnp.arange(size))
+
+    return jax.jit(many, donate_argnums=0)

@@ -1,0 +1,199 @@
+"""What every accuracy means: fresh networks trained on a synthetic set, scored on the whole test split.
+
+Accuracy is the last step's. Networks train one after another or several at once under `vmap`; the same keys give the
+same networks, batches and augmentations either way.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fsdd.core import augment, loop, losses
+from fsdd.core.synthetic import SyntheticSet
+from fsdd.methods import optimisers
+from fsdd.networks import sampling
+
+# FRePo's table of steps by number of synthetic images; between its entries we interpolate in logarithms.
+STEPS = {10: 1_000, 100: 2_000, 400: 5_000, 500: 5_000, 1_000: 10_000, 2_000: 40_000, 5_000: 40_000}
+SCHEDULES = ("warmup_cosine", "warmup_times_cosine")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is trained on a synthetic set.
+
+    Attributes:
+        optimiser: name in `optimisers.OPTIMISERS`.
+        rate: peak learning rate.
+        weight_decay: decoupled decay, for "adamw".
+        schedule: one of `SCHEDULES`.
+        policy: one of `augment.POLICIES`.
+        mean_over_classes: whether the squared error is averaged over classes (FRePo's PyTorch code) or summed and
+            halved (its JAX code).
+        batch: synthetic images a step, at most.
+        steps: 0 interpolates `STEPS`.
+    """
+
+    optimiser: str = "adamw"
+    rate: float = 3e-4
+    weight_decay: float = 5e-4
+    schedule: str = "warmup_times_cosine"
+    policy: str = "dsa"
+    mean_over_classes: bool = True
+    batch: int = 500
+    steps: int = 0
+
+
+def default_steps(images: int) -> int:
+    """Training steps for a synthetic set of so many images, interpolated in FRePo's table."""
+    sizes, steps = np.log(list(STEPS)), np.log(list(STEPS.values()))
+    return round(float(np.exp(np.interp(np.log(images), sizes, steps))))
+
+
+def rate_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
+    """The learning rate at each step.
+
+    "warmup_cosine": linear from 0 over 500 steps (a tenth of runs shorter than 1,000), then cosine to 1%.
+    "warmup_times_cosine": the product of a linear warm-up from 1% over the first tenth and a cosine to 1% over all.
+    """
+    if recipe.schedule == "warmup_cosine":
+        warmup = 500 if steps >= 1_000 else steps // 10
+        return optax.warmup_cosine_decay_schedule(0.0, recipe.rate, warmup, steps, 0.01 * recipe.rate)
+    warmup = optax.linear_schedule(0.01, 1.0, max(steps // 10, 1))
+    cosine = optimisers.cosine(recipe.rate, steps, 0.01)
+    return lambda step: warmup(step) * cosine(step)
+
+
+@flax.struct.dataclass
+class State:
+    """A network in training: its variables and optax's state."""
+
+    variables: sampling.Variables
+    optimiser: optax.OptState
+
+
+def _step(network: nn.Module, recipe: Recipe, optimiser: optax.GradientTransformation) -> Callable:
+    """One training step of one network: `(state, index, key, synthetic) -> (state, loss)`."""
+
+    def loss(params, rest, images, labels):
+        output, updated = network.apply({"params": params, **rest}, images, train=True, mutable=list(rest))
+        error = losses.squared_error(output.logits, labels)
+        return error * (1 / labels.shape[-1] if recipe.mean_over_classes else 0.5), updated
+
+    def step(state, index, key, synthetic):
+        size = len(synthetic)
+        batch_key, augment_key = jax.random.split(jax.random.fold_in(key, index))
+        images, labels = synthetic.images, synthetic.labels
+        if size > recipe.batch:
+            rows = jax.random.permutation(batch_key, size)[: recipe.batch]
+            images, labels = images[rows], labels[rows]
+        images = augment.augment(augment_key, images, recipe.policy)
+        params = state.variables["params"]
+        rest = {name: value for name, value in state.variables.items() if name != "params"}
+        (value, updated), gradient = jax.value_and_grad(loss, has_aux=True)(params, rest, images, labels)
+        updates, moments = optimiser.update(gradient, state.optimiser, params)
+        return State({"params": optax.apply_updates(params, updates), **updated}, moments), value
+
+    return step
+
+
+def init(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array) -> State:
+    """Fresh networks, one a key `[k]`; every leaf has a leading `[k]`."""
+    optimiser = _optimiser(recipe, len(synthetic))
+
+    def start(key):
+        variables = sampling.sample(network, jax.random.fold_in(key, 0), synthetic.images.shape[1:])
+        return State(variables, optimiser.init(variables["params"]))
+
+    return jax.jit(_map(start))(keys)
+
+
+def run(
+    network: nn.Module,
+    recipe: Recipe,
+    synthetic: SyntheticSet,
+    keys: jax.Array,
+    state: State,
+    *,
+    start: int = 0,
+    dispatch: int = 1,
+) -> Iterator[tuple[int, State, dict]]:
+    """Train the networks of `init` on a synthetic set, all at once.
+
+    Args:
+        network: the architecture.
+        recipe: how to train.
+        synthetic: the set; its labels are the regression targets.
+        keys: `[k]`; each determines a network's batches and augmentations.
+        state: where to begin; donated.
+        start: the step that `state` has reached.
+        dispatch: the most steps per dispatch.
+
+    Yields:
+        `(steps done, state, metrics)`; the state is donated to the next dispatch.
+    """
+    steps = recipe.steps or default_steps(len(synthetic))
+    one = _step(network, recipe, _optimiser(recipe, len(synthetic)))
+
+    def all_at_once(states, index, keys, synthetic):
+        states, values = _map(lambda state, key: one(state, index, key, synthetic))(states, keys)
+        return states, {"loss": jnp.mean(values)}
+
+    training_keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
+    size = loop.steps_per_dispatch(dispatch, steps)
+    many = loop.dispatcher(all_at_once, size)
+    for position in range(start, steps, size):
+        state, metrics = many(state, jnp.int32(position), training_keys, synthetic)
+        yield position + size, state, metrics
+
+
+def _optimiser(recipe: Recipe, images: int) -> optax.GradientTransformation:
+    options = {"weight_decay": recipe.weight_decay} if recipe.optimiser == "adamw" else {}
+    schedule = rate_schedule(recipe, recipe.steps or default_steps(images))
+    return optimisers.build(recipe.optimiser, schedule, **options)
+
+
+def _map(function: Callable) -> Callable:
+    """`vmap`, but a single element is passed as it is: XLA on CPU is slow at convolutions with a batch of kernels."""
+
+    def mapped(*arguments):
+        if len(jax.tree.leaves(arguments)[0]) > 1:
+            return jax.vmap(function)(*arguments)
+        single = function(*jax.tree.map(lambda leaf: leaf[0], arguments))
+        return jax.tree.map(lambda leaf: leaf[None], single)
+
+    return mapped
+
+
+def score(network: nn.Module, variables: sampling.Variables, images, classes, *, chunk: int = 250) -> np.ndarray:
+    """Test accuracy of each network.
+
+    Args:
+        network: the architecture.
+        variables: `[k, ...]` in every leaf.
+        images: whitened `[n, h, w, c]`.
+        classes: int `[n]`.
+        chunk: images per dispatch.
+
+    Returns:
+        float64 `[k]`, shares of images classified right.
+    """
+
+    @jax.jit
+    def predict(variables, batch):
+        return _map(lambda one: jnp.argmax(network.apply(one, batch).logits, -1))(variables)
+
+    chunks = []
+    for at in range(0, len(images), chunk):
+        batch = jnp.asarray(images[at : at + chunk])
+        short = chunk - len(batch)
+        # Padding keeps one compiled shape; predictions of the padding are cut off.
+        chunks.append(predict(variables, jnp.pad(batch, ((0, short), (0, 0), (0, 0), (0, 0))))[:, : chunk - short])
+    predictions = np.concatenate([np.asarray(part) for part in chunks], axis=1)
+    return np.mean(predictions == np.asarray(classes), axis=1)

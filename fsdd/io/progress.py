@@ -1,0 +1,39 @@
+"""Time: progress bars with rate and time left, and how much of a stage the compiler took."""
+
+import sys
+import threading
+
+import jax
+from tqdm import tqdm
+
+_COMPILE_EVENTS = (
+    "/jax/core/compile/jaxpr_trace_duration",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    "/jax/core/compile/backend_compile_duration",
+)
+
+
+class _CompileClock:
+    """Seconds that this process has spent tracing and compiling."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        self._lock = threading.Lock()
+        jax.monitoring.register_event_duration_secs_listener(self._add)
+
+    def _add(self, event: str, duration: float, **_) -> None:
+        if event in _COMPILE_EVENTS:
+            with self._lock:
+                self.seconds += duration
+
+
+compile_clock = _CompileClock()
+
+
+def bar(label: str, total: int, start: int = 0, unit: str = "step") -> tqdm:
+    """A progress bar on standard error, redrawn at most twice a second (every 30 s where nobody watches)."""
+    watched = sys.stderr.isatty()
+    return tqdm(
+        desc=label, total=total, initial=start, unit=unit, mininterval=0.5 if watched else 30.0, dynamic_ncols=watched,
+        smoothing=0.05,
+    )  # fmt: skip

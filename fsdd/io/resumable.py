@@ -1,0 +1,106 @@
+"""Follow an iteration of pure steps: show it, record its metrics, checkpoint it, and go on where it was killed."""
+
+import json
+import math
+import pathlib
+import shutil
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from fsdd.errors import UserError
+from fsdd.io import progress
+from fsdd.io.atomic import replacing
+from fsdd.io.checkpoint import Checkpoints
+
+
+class Resumable:
+    """One iteration that leaves its state in a folder.
+
+    Use: `start, state = resumable.restore(template)`, then `resumable.follow(steps from start on)`, then, once the
+    result is safe elsewhere, `resumable.discard()`.
+
+    Attributes:
+        total: steps of the whole iteration.
+        curve: metrics at about `points` evenly spaced steps: a list of `{"step": .., "<metric>": ..}`.
+        seconds: wall seconds so far, over all runs; steps that a kill threw away are not counted.
+        compile_seconds: how many of them the compiler took.
+    """
+
+    def __init__(self, folder: pathlib.Path, label: str, total: int, every_seconds: float, points: int = 200):
+        self._folder, self._label, self.total = folder, label, total
+        self._every_seconds, self._stride = every_seconds, max(total // points, 1)
+        self._checkpoints = Checkpoints(folder / "checkpoints")
+        self._start = 0
+        self.curve: list[dict] = []
+        self.seconds = self.compile_seconds = 0.0
+
+    def restore(self, template) -> tuple[int, object]:
+        """`(step, state)` to go on from: the newest checkpoint, or 0 and the template."""
+        self._start, state = self._checkpoints.restore(template)
+        journal = self._folder / "journal" / f"{self._start}.json"
+        if self._start and journal.is_file():
+            saved = json.loads(journal.read_text())
+            self.curve, self.seconds, self.compile_seconds = saved["curve"], saved["seconds"], saved["compile_seconds"]
+        return self._start, state
+
+    def follow(self, steps: Iterator[tuple[int, object, dict]]):
+        """Run `(steps done, state, metrics stacked over the dispatch)` to the end; return the last state."""
+        began, compiled = time.monotonic() - self.seconds, progress.compile_clock.seconds - self.compile_seconds
+        saved_at, state, waiting = time.monotonic(), None, None
+        with progress.bar(self._label, self.total, self._start) as bar:
+            position = self._start
+            for position, state, metrics in steps:
+                size = position - (bar.n if waiting is None else waiting[0])
+                if waiting is not None:
+                    # One dispatch behind: its metrics are ready, so reading them does not hold up the device.
+                    self._record(*waiting, bar)
+                waiting = (position, size, metrics)
+                if time.monotonic() - saved_at > self._every_seconds and position < self.total:
+                    self._record(*waiting, bar)
+                    waiting = None
+                    self.seconds = time.monotonic() - began
+                    self.compile_seconds = progress.compile_clock.seconds - compiled
+                    self._save(position, state)
+                    saved_at = time.monotonic()
+            if waiting is not None:
+                self._record(*waiting, bar)
+        self.seconds = time.monotonic() - began
+        self.compile_seconds = progress.compile_clock.seconds - compiled
+        return state
+
+    def _record(self, position: int, size: int, metrics: dict, bar) -> None:
+        first = position - size
+        wanted = [i for i in range(size) if (first + i) % self._stride == 0 or first + i == self.total - 1]
+        if wanted:
+            host = {name: np.asarray(values) for name, values in metrics.items()}
+            self.curve += [{"step": first + i} | {name: float(host[name][i]) for name in host} for i in wanted]
+            loss = self.curve[-1]["loss"]
+            if not math.isfinite(loss):
+                raise UserError(f"{self._label}: the loss is {loss} at step {first + wanted[-1]}; lower its rate")
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        bar.update(position - bar.n)
+
+    def _save(self, position: int, state) -> None:
+        # The journal first: a checkpoint without its journal would lose the curve, a journal without one is ignored.
+        journal = {"curve": self.curve, "seconds": self.seconds, "compile_seconds": self.compile_seconds}
+        (self._folder / "journal").mkdir(exist_ok=True)
+        with replacing(self._folder / "journal" / f"{position}.json") as path:
+            path.write_text(json.dumps(journal))
+        self._checkpoints.save(position, state)
+
+    def figures(self) -> dict:
+        """What a finished iteration leaves in its result."""
+        return {
+            "steps": self.total,
+            "wall_seconds": round(self.seconds, 2),
+            "compile_seconds": round(self.compile_seconds, 2),
+            "last": self.curve[-1],
+            "curve": self.curve,
+        }
+
+    def discard(self) -> None:
+        """Delete the state of an iteration whose result is stored."""
+        self._checkpoints.discard()
+        shutil.rmtree(self._folder / "journal", ignore_errors=True)

@@ -1,0 +1,175 @@
+"""Streams of (network, real features, real labels): who is used, and when.
+
+One description covers every row of the paper. A stream has K networks; each keeps the features of some real images
+and is used m times. They are held in groups of G, and a group's networks are served in turn:
+
+    K = 1, all of T, minibatches       one fixed network: `1 Net`, and every cached subset of pre-training
+    K networks, m uses each            few-network distillation, `Refine`
+    K = steps, m = 1                   a fresh network each step: `Baseline`, adaptation as the paper has it
+
+Which network serves step t, and which of its rows, is a function of (key, t) alone.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from fsdd.core import loop
+from fsdd.networks import sampling
+
+
+class Real(NamedTuple):
+    """The real set T on the device: whitened images `[n, h, w, c]` and centred labels `[n, classes]`."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+class Draw(NamedTuple):
+    """What one step sees: a network, and real features `[b, d]` with labels `[b, classes]` in it."""
+
+    variables: sampling.Variables
+    features: jax.Array
+    labels: jax.Array
+
+
+@flax.struct.dataclass
+class Group:
+    """G networks held at once: variables `[g, ...]`, features `[g, r, d]`, labels `[g, r, classes]`."""
+
+    variables: sampling.Variables
+    features: jax.Array
+    labels: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A schedule of networks.
+
+    Attributes:
+        networks: K, how many random networks there are.
+        uses: m, how many steps each one serves.
+        group: G, how many are held in memory and served in turn; divides K.
+        real_images: r, real images whose features a network keeps, drawn without replacement; 0 is all of T.
+        batch: real rows a step sees, drawn with replacement from those; 0 is all r of them.
+        chunk: real images pushed through a network at once.
+        cache_dtype: what kept features are stored in.
+    """
+
+    networks: int
+    uses: int
+    group: int = 1
+    real_images: int = 0
+    batch: int = 0
+    chunk: int = 128
+    cache_dtype: str = "float32"
+
+    def __post_init__(self):
+        if self.networks % self.group:
+            raise ValueError(f"a group of {self.group} does not divide {self.networks} networks")
+
+    @property
+    def steps(self) -> int:
+        """K * m."""
+        return self.networks * self.uses
+
+    @property
+    def group_steps(self) -> int:
+        """Steps that one group serves."""
+        return self.group * self.uses
+
+
+def _features_of(network: nn.Module, cache_dtype: str) -> Callable:
+    @jax.jit
+    def features(variables, images, rows):
+        return sampling.features(network, variables, images[rows]).astype(cache_dtype)
+
+    return features
+
+
+def fill(stream: Stream, network: nn.Module, real: Real, key: jax.Array, features_of: Callable) -> Group:
+    """Sample a group's networks and push their real images through them, a chunk at a time."""
+    size = len(real.images)
+    count = min(stream.real_images or size, size)
+    sample_key, rows_key = jax.random.split(key)
+    keys = jax.random.split(sample_key, stream.group)
+    variables = _sample_many(network, keys, real.images.shape[1:])
+    rows = jnp.stack([_choose(jax.random.fold_in(rows_key, i), size, count) for i in range(stream.group)])
+    chunk = min(stream.chunk, count)
+    # The last chunk is filled up with row 0: one compiled shape; what it adds is cut off below.
+    padded = jnp.pad(rows, ((0, 0), (0, -count % chunk)))
+    features = []
+    for i in range(stream.group):
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
+        chunks = [features_of(one, real.images, padded[i, at : at + chunk]) for at in range(0, count, chunk)]
+        features.append(jnp.concatenate(chunks)[:count])
+    # A single network's features are the bulk of memory (all of T): reshape, do not copy.
+    stacked = features[0][None] if stream.group == 1 else jnp.stack(features)
+    return Group(variables, stacked, real.labels[rows])
+
+
+_sample_many = jax.jit(sampling.sample_many, static_argnums=(0, 2))
+
+
+def _choose(key: jax.Array, size: int, count: int) -> jax.Array:
+    return jnp.arange(size) if count == size else jax.random.permutation(key, size)[:count]
+
+
+def draw(stream: Stream, group: Group, key: jax.Array, step: jax.Array) -> Draw:
+    """What step `step` sees of its group."""
+    turn = step % stream.group
+    variables = jax.tree.map(lambda leaf: leaf[turn], group.variables)
+    count = group.features.shape[1]
+    if not stream.batch or stream.batch >= count:
+        return Draw(variables, group.features[turn], group.labels[turn])
+    rows = jax.random.randint(jax.random.fold_in(key, step), (stream.batch,), 0, count)
+    # One gather: `features[turn][rows]` would first copy all of a network's features.
+    return Draw(variables, group.features[turn, rows], group.labels[turn, rows])
+
+
+def run(
+    stream: Stream,
+    network: nn.Module,
+    real: Real,
+    keys: tuple[jax.Array, jax.Array],
+    step: Callable,
+    state,
+    *,
+    start: int = 0,
+    dispatch: int = 1,
+) -> Iterator[tuple[int, object, dict]]:
+    """Drive a moving part over a stream.
+
+    Args:
+        stream: who is used, when.
+        network: the architecture of Theta.
+        real: the real set.
+        keys: the first determines the networks and the real images that each keeps, the second the minibatches.
+        step: `(state, draw) -> (state, metrics)`, pure; metrics are scalars.
+        state: where to begin; donated.
+        start: the step that `state` has reached; a resumed run passes the same keys and goes on there.
+        dispatch: the most steps per dispatch.
+
+    Yields:
+        `(steps done, state, metrics)` after each dispatch, metrics stacked to `[steps of it]` on the device. The state
+        is donated to the next dispatch: copy it to keep it.
+    """
+    groups_key, batch_key = keys
+    size = loop.steps_per_dispatch(dispatch, stream.group_steps)
+    many = loop.dispatcher(lambda carry, t, group: step(carry, draw(stream, group, batch_key, t)), size)
+    features_of = _features_of(network, stream.cache_dtype)
+    position = start
+    while position < stream.steps:
+        index = position // stream.group_steps
+        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), features_of)
+        while position < min((index + 1) * stream.group_steps, stream.steps):
+            state, metrics = many(state, jnp.int32(position), group)
+            position += size
+            yield position, state, metrics
+        # The next group must not be computed while this one still fills memory.
+        jax.block_until_ready(metrics)

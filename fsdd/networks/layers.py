@@ -1,0 +1,75 @@
+"""What all networks share: initialisations, normalisations and what a network returns."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+INITIALISATIONS = ("lecun", "torch")
+NORMS = ("none", "batch", "instance")
+
+
+class Output(NamedTuple):
+    """What a network makes of images `[n, h, w, c]`.
+
+    Attributes:
+        features: `[n, d]`, the flattened activation before the dense layer.
+        logits: `[n, classes]`. Who uses only the features pays nothing for them: the compiler drops what is unused.
+    """
+
+    features: jax.Array
+    logits: jax.Array
+
+
+def _symmetric_uniform(bound: float) -> Callable:
+    def initialise(key, shape, dtype=jnp.float32, out_sharding=None):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return initialise
+
+
+def _initialisers(initialisation: str, fan_in: int) -> dict[str, Callable]:
+    """Kernel and bias initialisers.
+
+    "lecun" is Flax's default (kernels of variance 1/fan_in, zero biases), "torch" is PyTorch's (kernels and biases
+    both uniform in +-1/sqrt(fan_in): a third of that variance, and biases that matter).
+    """
+    if initialisation == "lecun":
+        return {"kernel_init": nn.initializers.lecun_normal(), "bias_init": nn.initializers.zeros_init()}
+    if initialisation == "torch":
+        uniform = _symmetric_uniform(1 / math.sqrt(fan_in))
+        return {"kernel_init": uniform, "bias_init": uniform}
+    raise ValueError(f"initialisation {initialisation!r} is none of {INITIALISATIONS}")
+
+
+def conv(x: jax.Array, channels: int, initialisation: str, size: int = 3, stride: int = 1, bias: bool = True,
+         dtype=None) -> jax.Array:  # fmt: skip
+    """A convolution with "same" zero padding; call it inside a compact module."""
+    fan_in = size * size * x.shape[-1]
+    return nn.Conv(
+        channels, (size, size), (stride, stride), padding=size // 2, use_bias=bias, dtype=dtype,
+        **_initialisers(initialisation, fan_in),
+    )(x)  # fmt: skip
+
+
+def dense(x: jax.Array, units: int, initialisation: str, dtype=None) -> jax.Array:
+    """A dense layer; call it inside a compact module."""
+    return nn.Dense(units, dtype=dtype, **_initialisers(initialisation, x.shape[-1]))(x)
+
+
+def norm(x: jax.Array, kind: str, train: bool) -> jax.Array:
+    """A normalisation of `NORMS`; call it inside a compact module.
+
+    "batch" uses running statistics unless `train` (momentum 0.1: nine tenths of each new batch, as in FRePo).
+    "instance" is a group norm of one group a channel.
+    """
+    if kind == "none":
+        return x
+    if kind == "batch":
+        return nn.BatchNorm(use_running_average=not train, momentum=0.1, epsilon=1e-5)(x)
+    if kind == "instance":
+        return nn.GroupNorm(num_groups=None, group_size=1, epsilon=1e-5)(x)
+    raise ValueError(f"norm {kind!r} is none of {NORMS}")

@@ -1,0 +1,22 @@
+"""Random networks: draws from the distribution Theta, one or many as one stacked pytree."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Variables = dict
+
+
+def sample(network: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
+    """The variables of one random network for images of shape `(h, w, c)`."""
+    return network.init(key, jnp.zeros((1, *image_shape)))
+
+
+def sample_many(network: nn.Module, keys: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
+    """The variables of one network a key, `[k, ...]` in every leaf."""
+    return jax.vmap(lambda key: sample(network, key, image_shape))(keys)
+
+
+def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
+    """Features f_theta(x), `[n, h, w, c]` -> `[n, d]`, with running statistics where there are norms."""
+    return network.apply(variables, images).features

@@ -1,0 +1,40 @@
+"""The translator G_omega: an image-to-image network (Sec. 3.3; "an auto-encoder with 3 Conv-BatchNorm-ReLU blocks").
+
+Fully convolutional, so any resolution passes. What the paper leaves open is a field here.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Translator(nn.Module):
+    """Three Conv-BatchNorm-ReLU blocks and an output convolution.
+
+    Attributes:
+        channels: image channels.
+        widths: channels of the three blocks.
+        stride: side of the pooling before the middle block; its output is repeated back to full size. 1 keeps every
+            pixel: whitened images carry most of their energy in the finest detail, which a bottleneck loses.
+        residual: whether the output is added to the input. The output convolution then starts at zero, so that a
+            fresh translator is the identity.
+    """
+
+    channels: int = 3
+    widths: tuple[int, int, int] = (64, 64, 64)
+    stride: int = 1
+    residual: bool = True
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = True) -> jax.Array:
+        """Translate whitened images `[n, h, w, c]`; `train` normalises by this batch's own statistics."""
+        x = images
+        for block, width in enumerate(self.widths):
+            if block == 1 and self.stride > 1:
+                x = nn.avg_pool(x, (self.stride, self.stride), (self.stride, self.stride))
+            x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Conv(width, (3, 3))(x)))
+            if block == 1 and self.stride > 1:
+                x = jnp.repeat(jnp.repeat(x, self.stride, 1), self.stride, 2)
+        start = nn.initializers.zeros_init() if self.residual else nn.initializers.lecun_normal()
+        x = nn.Conv(self.channels, (3, 3), kernel_init=start)(x)
+        return images + x if self.residual else x

@@ -1,0 +1,180 @@
+"""A whole run, from a config and a workdir to a stored set, its accuracy and its pictures.
+
+    <workdir>/results.json           the config, and the figures of all stages and evaluations
+    <workdir>/<stage>[/ipcN]/        a stage's set.npz and result.json; while it runs, its checkpoints
+    <workdir>/translate/translator/  the adapted translator: an Orbax checkpoint with a card
+    <workdir>/evaluation/            one file a network
+    <workdir>/synthetic.*            the stored set; synthetic.png and curves.png show it and its way
+"""
+
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from fsdd import config as configs
+from fsdd import provenance, stages
+from fsdd import run as runs
+from fsdd.core.synthetic import SyntheticSet
+from fsdd.evaluation import training
+from fsdd.io import pictures, stored, workdir
+from fsdd.io.resumable import Resumable
+from fsdd.networks import registry
+
+
+def run(config: ml_collections.ConfigDict, folder: pathlib.Path) -> dict[str, Any]:
+    """Do what is not done yet of a config's stages and evaluations, and store the set.
+
+    Args:
+        config: a delta on `fsdd.config.default()`.
+        folder: the workdir; made if it is not there.
+
+    Returns:
+        What `<workdir>/results.json` holds.
+
+    Raises:
+        UserError: the config, the data or the workdir is bad; what was on disk is still there.
+    """
+    context = runs.prepare(config, folder)
+    config = context.config
+    left = stages.run_all(context)
+    last = list(left)[-1]
+    results = {
+        "config": configs.flat(config),
+        "seed": config.seed,
+        **provenance.summary(),
+        "stages": {stage: workdir.read(folder / stage / "result.json") for stage in config.stages},
+        "evaluations": [],
+    }
+    _store(context, left, results)
+    for name in config.evaluate.stages or (last,):
+        if config.evaluate.networks:
+            results["evaluations"].append(evaluate(context, name, left[name]))
+            workdir.write(folder / "results.json", results)
+    workdir.write(folder / "results.json", results)
+    return results
+
+
+def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, Any]) -> None:
+    """The stored set, and pictures of how it came about."""
+    folder, data = context.folder, context.data
+    classes = np.repeat(np.arange(data.num_classes), context.config.ipc)
+    figures = {
+        stage: {name: value for name, value in result.items() if name != "curve"}
+        for stage, result in results["stages"].items()
+    }
+    facts = {name: results[name] for name in ("config", "seed", "device", "versions", "finished")}
+    final = stored.StoredSet(
+        jax.tree.map(np.asarray, list(left.values())[-1]),
+        context.whitening,
+        data.class_names,
+        classes,
+        facts | {"dataset": data.name, "stages": figures},
+    )
+    stored.save(final, folder / "synthetic.npz")
+    panels = {
+        name: np.clip(context.whitening.invert(np.asarray(synthetic.images)), 0, 1) for name, synthetic in left.items()
+    }
+    titles = {"start": "real start", "distill": "distilled in one network", "translate": "translated", "refine": "refined"}
+    panels = {titles[name]: pixels for name, pixels in panels.items()}
+    pictures.grid(folder / "synthetic.png", panels, classes, data.class_names)
+    series = {}
+    for stage, result in results["stages"].items():
+        curve = result["curve"]
+        series[stage] = ([point["step"] + 1 for point in curve], [point["nfr"] for point in curve])
+    pictures.curve(folder / "curves.png", series, xlabel="step of the stage", ylabel="NFR loss", log_x=True)
+
+
+def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str, Any]:
+    """Train fresh networks on one stage's set and score them on the test split; done ones are not repeated."""
+    config, data = context.config, context.data
+    settings = config.evaluate
+    recipe = training.Recipe(
+        settings.optimiser,
+        settings.rate,
+        settings.weight_decay,
+        settings.schedule,
+        settings.policy,
+        settings.mean_over_classes,
+        settings.batch,
+        settings.steps,
+    )
+    network = registry.build(
+        settings.architecture,
+        data.num_classes,
+        width=settings.width or (config.network.width if settings.architecture == "convnet" else 0),
+        depth=settings.depth,
+        norm=settings.norm,
+        initialisation=settings.initialisation,
+    )
+    folder = _evaluation_folder(context, name)
+    networks = [
+        result
+        for start in range(0, settings.networks, config.compute.networks_at_once)
+        for result in _train_some(
+            context, name, folder, network, recipe, synthetic,
+            range(start, min(start + config.compute.networks_at_once, settings.networks)),
+        )
+    ]  # fmt: skip
+    accuracies = np.array([result["accuracy"] for result in networks])
+    return {
+        "stage": name,
+        "architecture": settings.architecture,
+        "width": network.width,
+        "norm": settings.norm,
+        "parameters": networks[0]["parameters"],
+        "steps": networks[0]["steps"],
+        "networks": len(networks),
+        "test_images": len(data.test_labels),
+        "accuracies": accuracies.round(2).tolist(),
+        "mean": round(float(accuracies.mean()), 2),
+        "std": round(float(accuracies.std(ddof=1)), 2) if len(networks) > 1 else 0.0,
+        "wall_seconds": round(sum(result["wall_seconds"] for result in networks), 2),
+        "recipe": {field: value for field, value in settings.items() if field not in ("stages", "networks")},
+    }
+
+
+def _evaluation_folder(context: runs.Run, name: str) -> pathlib.Path:
+    """One folder for each (set, way of evaluating); its name ends in a hash of both."""
+    config = context.config
+    stages_until = config.stages[: config.stages.index(name) + 1] if name in config.stages else ()
+    fields = runs.relevant(config, stages_until) | {
+        f"evaluate.{field}": value for field, value in config.evaluate.items() if field not in ("stages", "networks")
+    }
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
+    return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest}"
+
+
+def _train_some(context, name, folder, network, recipe, synthetic, indices) -> list[dict[str, Any]]:
+    """Results of the networks `indices`, trained at once unless all of them are there already."""
+    files = [folder / f"network{index}.json" for index in indices]
+    if all(file.is_file() for file in files):
+        return [workdir.read(file) for file in files]
+    config, data = context.config, context.data
+    keys = jnp.stack([jax.random.fold_in(context.key("evaluate"), index) for index in indices])
+    steps = recipe.steps or training.default_steps(len(synthetic))
+    label = f"evaluate {name}, network {', '.join(str(index + 1) for index in indices)} of {config.evaluate.networks}"
+    resumable = Resumable(folder / f"training{indices[0]}", label, steps, config.compute.checkpoint_seconds)
+    start, state = resumable.restore(training.init(network, recipe, synthetic, keys))
+    dispatch = config.compute.dispatch
+    state = resumable.follow(training.run(network, recipe, synthetic, keys, state, start=start, dispatch=dispatch))
+    images = context.whitening.apply(data.test_images)
+    accuracies = training.score(network, state.variables, images, data.test_labels)
+    parameters = sum(leaf[0].size for leaf in jax.tree.leaves(state.variables["params"]))
+    figures = resumable.figures()
+    del figures["curve"]
+    figures["wall_seconds"] = round(figures["wall_seconds"] / len(files), 2)
+    results = [
+        {"accuracy": round(100 * float(accuracy), 2), "parameters": parameters} | figures | provenance.summary()
+        for accuracy in accuracies
+    ]
+    for file, result in zip(files, results, strict=True):
+        workdir.write(file, result)
+    resumable.discard()
+    (folder / f"training{indices[0]}").rmdir()
+    return results

@@ -1,0 +1,111 @@
+"""What one run shares: the resolved config, the data on the device, and where its files go."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from fsdd import config as configs
+from fsdd.core import synthetic, whitening
+from fsdd.data import sources
+from fsdd.data.real import RealSet
+from fsdd.errors import UserError
+from fsdd.io import workdir
+from fsdd.methods import nfr, streams
+from fsdd.networks.convnet import ConvNet
+
+# Every use of randomness has a number of its own; what it draws depends on that, the seed and the step alone.
+_PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What all stages share.
+
+    Attributes:
+        config: resolved.
+        folder: the workdir.
+        data: the real set in host memory.
+        whitening: fitted on its training split.
+        real: the training split on the device, whitened.
+        objective: the NFR loss in the networks of Theta.
+    """
+
+    config: ml_collections.ConfigDict
+    folder: pathlib.Path
+    data: RealSet
+    whitening: whitening.Whitening
+    real: streams.Real
+    objective: nfr.Objective
+
+    def key(self, purpose: str, seed: int | None = None) -> jax.Array:
+        """The root of one purpose's randomness."""
+        root = jax.random.key(self.config.seed if seed is None else seed)
+        return jax.random.fold_in(root, _PURPOSES.index(purpose))
+
+    def stage_folder(self, stage: str, ipc: int) -> pathlib.Path:
+        """Where a stage's files for one IPC are; the config's own IPC needs no folder of its own."""
+        return self.folder / stage if ipc == self.config.ipc else self.folder / stage / f"ipc{ipc}"
+
+
+def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
+    """Check the config against itself, the workdir and the data, and whiten the data.
+
+    Raises:
+        UserError: something does not fit; nothing on disk has changed then.
+    """
+    config = configs.resolve(config)
+    workdir.create(folder)
+    for index, stage in enumerate(config.stages):
+        workdir.check(folder / stage, relevant(config, config.stages[: index + 1]))
+    data = _load(config)
+    fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
+    labels = synthetic.centred_labels(data.train_labels, data.num_classes)
+    real = streams.Real(jnp.asarray(fitted.apply(data.train_images)), jnp.asarray(labels))
+    network = ConvNet(
+        data.num_classes,
+        width=config.network.width,
+        depth=config.network.depth,
+        norm=config.network.norm,
+        initialisation=config.network.initialisation,
+        dtype=jnp.dtype(config.network.dtype),
+    )
+    return Run(config, folder, data, fitted, real, nfr.Objective(network, **config.objective))
+
+
+def _load(config: ml_collections.ConfigDict) -> RealSet:
+    data = sources.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+    )
+    for note in data.notes:
+        print(note, flush=True)
+    fewest = np.bincount(data.train_labels, minlength=data.num_classes).min()
+    for field, ipcs in {"ipc": (config.ipc,), "translate.ipcs": config.translate.ipcs}.items():
+        if max(ipcs, default=0) > fewest:
+            raise UserError(
+                f"config.{field} is {config[field] if field == 'ipc' else ipcs}; allowed: at most {fewest}, the images "
+                f"of the smallest class of {data.name}"
+            )
+    if data.image_shape[0] % config.translator.stride:
+        raise UserError(
+            f"config.translator.stride is {config.translator.stride}; allowed: a divisor of the images' side, "
+            f"{data.image_shape[0]}"
+        )
+    return data
+
+
+def relevant(config: ml_collections.ConfigDict, stages: tuple[str, ...]) -> dict[str, Any]:
+    """The fields that the last of `stages` depends on: the common ones, its own and its predecessors'."""
+    skip = {"evaluate", "compute", "data_dir", "stages", *configs.STAGES, "translator", "autoencoder"} - set(stages)
+    if "translate" in stages:
+        skip -= {"translator", "autoencoder"}
+    fields = {name: value for name, value in configs.flat(config).items() if name.split(".")[0] not in skip}
+    return fields | {"stages": list(stages)}
