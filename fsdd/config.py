@@ -1,6 +1,7 @@
 """The default config, the two published protocols, and what every field may be."""
 
 import copy
+import difflib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -173,18 +174,25 @@ def _bad(field: str, value: Any, allowed: str) -> UserError:
     return UserError(f"config.{field} is {value!r}; allowed: {allowed}")
 
 
+def unknown(name: str) -> UserError:
+    """What to raise for a field that does not exist; it names those that are spelled alike."""
+    fields = flat(default())
+    near = difflib.get_close_matches(name, fields, cutoff=0.5) or [field for field in fields if "." not in field]
+    return UserError(f"config.{name} is not a field; allowed: {', '.join(near)}, ... (all are in fsdd/config.py)")
+
+
 def _check_names(config: ml_collections.ConfigDict) -> None:
     if not isinstance(config, ml_collections.ConfigDict):
         raise UserError(f"the config is a {type(config).__name__}; allowed: the ConfigDict of fsdd.config.default()")
     known, given = flat(default()), flat(config)
     for name in given:
         if name not in known:
-            raise UserError(f"config.{name} is not a field; see fsdd/config.py for all of them")
+            raise unknown(name)
     for name, value in known.items():
         if name not in given:
             raise UserError(f"config.{name} is missing; start from fsdd.config.default()")
         wrong = value is not None and not isinstance(given[name], (type(value), *((int,) * isinstance(value, float))))
-        if wrong or isinstance(given[name], bool) != isinstance(value, bool) and value is not None:
+        if wrong or (value is not None and isinstance(given[name], bool) != isinstance(value, bool)):
             raise _bad(name, given[name], f"a value of type {type(value).__name__}")
 
 
@@ -204,13 +212,15 @@ _POSITIVE = ((lambda value: _number(value) and value > 0), "a number above 0")
 _SHARE = ((lambda value: _number(value) and 0 < value < 1), "a number between 0 and 1")
 _UP_TO_ONE = ((lambda value: _number(value) and 0 <= value <= 1), "a number from 0 to 1")
 _BOOL = ((lambda value: isinstance(value, bool)), "True or False")
+# What jax.random.key takes.
+_SEED = ((lambda value: 0 <= value < 2**32), "a whole number from 0 to 2**32 - 1")
 _IPCS = ((lambda value: all(isinstance(i, int) and i > 0 for i in value)), "a tuple of whole numbers above 0")
 _WIDTHS = (
     (lambda value: len(value) == 3 and all(isinstance(i, int) and i > 0 for i in value)),
     "three whole numbers above 0",
 )
 _ORDER = (
-    (lambda value: value and len(set(value)) == len(value) and set(value) <= set(STAGES)),
+    (lambda value: value and all(stage in STAGES for stage in value) and len(set(value)) == len(value)),
     f"some of {', '.join(STAGES)}, each at most once, in the order to run them",
 )
 
@@ -218,7 +228,7 @@ _RULES: dict[str, tuple[Callable, str]] = {
     "test_fraction": _SHARE,
     "image_size": _at_least(0),
     "ipc": _at_least(1),
-    "seed": _at_least(0),
+    "seed": _SEED,
     "whitening.kind": _one_of(whitening.KINDS),
     "whitening.regularisation": _POSITIVE,
     "network.width": _at_least(1),
@@ -227,7 +237,7 @@ _RULES: dict[str, tuple[Callable, str]] = {
     "network.initialisation": _one_of(layers.INITIALISATIONS),
     "network.dtype": _one_of(DTYPES),
     "network.cache_dtype": _one_of(DTYPES),
-    "network.seed": _at_least(0),
+    "network.seed": _SEED,
     "objective.flip": _BOOL,
     "objective.scale": _POSITIVE,
     "objective.ridge": _POSITIVE,
@@ -273,7 +283,9 @@ def _check_values(config: ml_collections.ConfigDict) -> None:
             raise _bad(name, fields[name], allowed)
     for stage in STAGES:
         if config[stage].networks % config[stage].group:
-            raise _bad(f"{stage}.group", config[stage].group, f"a divisor of {stage}.networks = {config[stage].networks}")
+            raise _bad(
+                f"{stage}.group", config[stage].group, f"a divisor of {stage}.networks = {config[stage].networks}"
+            )
     for stage in config.evaluate.stages:
         if stage not in ("start", *config.stages):
             raise _bad("evaluate.stages", config.evaluate.stages, f"some of start, {', '.join(config.stages)}")

@@ -1,25 +1,40 @@
-"""The command line: `python -m fsdd.main --config=configs/NAME.py [--config.field=value ...] [--workdir=FOLDER]`."""
+"""The command line.
 
+    python -m fsdd.main --config=configs/NAME.py [--config.FIELD=VALUE ...] [--workdir=FOLDER]
+
+--config         a Python file whose get_config() returns the config; configs/ has some
+--config.FIELD   another value for a field, such as --config.ipc=10; fsdd/config.py has all fields
+--workdir        where the run leaves everything; default runs/<name of the config file>
+"""
+
+import importlib.machinery
+import importlib.util
 import pathlib
 import sys
+import traceback
 
-from absl import flags
+import ml_collections
+from absl import flags, logging
 from ml_collections import config_flags
 
-from fsdd import pipeline
 from fsdd.errors import UserError
-
-_CONFIG = config_flags.DEFINE_config_file("config", help_string="a file with get_config(); configs/ has some")
-_WORKDIR = flags.DEFINE_string("workdir", None, "where the run leaves everything; default runs/<config name>")
 
 
 def run() -> None:
     """Entry point: 0 when done, 2 with one line on standard error for what a person can mend."""
+    # TFDS and Orbax warn of what is none of the user's business.
+    logging.set_verbosity(logging.ERROR)
     try:
-        config, folder = _parse(sys.argv)
+        if any(argument in ("--help", "-h", "-help") for argument in sys.argv[1:]):
+            print(__doc__)
+            return
+        config, folder = parse(sys.argv)
+        # Imported here because it takes seconds, which a mistyped flag need not wait for.
+        from fsdd import pipeline
+
         report(pipeline.run(config, folder), folder)
     except UserError as error:
-        print(f"fsdd: {error}", file=sys.stderr)
+        print(f"fsdd: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         print(f"fsdd: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
@@ -29,22 +44,81 @@ def run() -> None:
         sys.exit(130)
 
 
-def _parse(argv: list[str]):
-    """The config and the workdir; whatever is wrong with a flag or a config file becomes one line."""
-    if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
-        print(__doc__ + "\n" + flags.FLAGS.module_help("fsdd.main"))
-        sys.exit(0)
+def parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
+    """The config, with the values given by flags, and the workdir.
+
+    Args:
+        argv: the program's name and its arguments.
+
+    Raises:
+        UserError: a bad flag or a bad config file. The values of fields are checked later, by `fsdd.config.resolve`.
+    """
+    known = flags.FlagValues()
+    config_flag = flags.DEFINE_string("config", None, "", flag_values=known)
+    workdir_flag = flags.DEFINE_string("workdir", None, "", flag_values=known)
+    known.set_gnu_getopt(True)
     try:
-        rest = flags.FLAGS(argv)
-    except Exception as error:
-        line = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{line[:300]} (see --help, and fsdd/config.py for the fields)") from error
-    if rest[1:]:
-        raise UserError(f"{rest[1]!r} is not a flag; allowed: --config, --config.<field>, --workdir")
-    if _CONFIG.value is None:
+        rest = known(argv, known_only=True)[1:]
+    except flags.Error as error:
+        raise UserError(f"{_one_line(error)} (see --help)") from error
+    _check_flags(rest)
+    if config_flag.value is None:
         raise UserError("--config is missing; allowed: a config file such as configs/quickstart.py")
-    name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
-    return _CONFIG.value, pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / name).expanduser()
+    path = pathlib.Path(config_flag.value).expanduser()
+    config = _override(_read(path), rest)
+    return config, pathlib.Path(workdir_flag.value or pathlib.Path("runs") / path.stem).expanduser()
+
+
+def _check_flags(arguments: list[str]) -> None:
+    for argument in arguments:
+        if not argument.lstrip("-").startswith(("config.", "noconfig.")) or not argument.startswith("-"):
+            raise UserError(f"{argument!r} is unknown; allowed: --config=FILE, --config.FIELD=VALUE, --workdir=FOLDER")
+
+
+def _read(path: pathlib.Path) -> ml_collections.ConfigDict:
+    """What get_config() of a Python file returns; whatever goes wrong in the file becomes one line."""
+    if not path.is_file():
+        raise UserError(f"--config is {str(path)!r}, which is no file; allowed: a config file as configs/ has some")
+    loader = importlib.machinery.SourceFileLoader("config_file", str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("config_file", loader))
+    try:
+        loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise UserError(f"--config is {str(path)!r}, which has no get_config(); see configs/quickstart.py")
+        config = module.get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        place = f"{path}, line {lines[-1]}" if lines else str(path)
+        raise UserError(f"{place}: {type(error).__name__}: {_one_line(error)}") from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(
+            f"{path}: get_config() returns a {type(config).__name__}; allowed: the ConfigDict of fsdd.config.default()"
+        )
+    return config
+
+
+def _override(config: ml_collections.ConfigDict, arguments: list[str]) -> ml_collections.ConfigDict:
+    """Apply `--config.FIELD=VALUE` arguments."""
+    from fsdd import config as configs
+
+    fields = configs.flat(config)
+    for argument in arguments:
+        name = argument.lstrip("-").split("=")[0].partition("config.")[2]
+        if name not in fields:
+            raise configs.unknown(name)
+    values, argv = flags.FlagValues(), ["fsdd", *arguments]
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        values(argv)
+    except Exception as error:  # ml_collections lets through what the parsers of values raise
+        raise UserError(f"{_one_line(error)} (fsdd/config.py has the fields and their types)") from error
+    return values.config
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def report(results: dict, folder: pathlib.Path) -> None:

@@ -14,9 +14,10 @@ from fsdd.core import synthetic, whitening
 from fsdd.data import sources
 from fsdd.data.real import RealSet
 from fsdd.errors import UserError
-from fsdd.io import workdir
-from fsdd.methods import nfr, streams
+from fsdd.io import checkpoint, workdir
+from fsdd.methods import nfr, streams, translation
 from fsdd.networks.convnet import ConvNet
+from fsdd.networks.translator import Translator
 
 # Every use of randomness has a number of its own; what it draws depends on that, the seed and the step alone.
 _PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate")
@@ -59,10 +60,16 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
         UserError: something does not fit; nothing on disk has changed then.
     """
     config = configs.resolve(config)
-    workdir.create(folder)
+    workdir.check_place(folder)
     for index, stage in enumerate(config.stages):
         workdir.check(folder / stage, relevant(config, config.stages[: index + 1]))
+    translator = _translator_to_load(config, folder)
+    if translator is not None:
+        checkpoint.check_translator(translator)
     data = _load(config)
+    if translator is not None:
+        checkpoint.load_translator(translator, _translator_shapes(config, data.image_shape))
+    workdir.create(folder)
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     labels = synthetic.centred_labels(data.train_labels, data.num_classes)
     real = streams.Real(jnp.asarray(fitted.apply(data.train_images)), jnp.asarray(labels))
@@ -75,6 +82,21 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
         dtype=jnp.dtype(config.network.dtype),
     )
     return Run(config, folder, data, fitted, real, nfr.Objective(network, **config.objective))
+
+
+def _translator_to_load(config: ml_collections.ConfigDict, folder: pathlib.Path) -> pathlib.Path | None:
+    """The stored translator that is yet to be adapted, if that is how translation starts."""
+    done = (folder / "translate" / "result.json").is_file()
+    init = config.translate.init
+    if done or "translate" not in config.stages or init in ("fresh", "autoencoder"):
+        return None
+    return pathlib.Path(init).expanduser()
+
+
+def _translator_shapes(config: ml_collections.ConfigDict, image_shape: tuple[int, int, int]) -> dict:
+    settings = config.translator
+    translator = Translator(image_shape[-1], settings.widths, settings.stride, settings.residual)
+    return jax.eval_shape(lambda: translation.fresh(translator, jax.random.key(0), image_shape))
 
 
 def _load(config: ml_collections.ConfigDict) -> RealSet:

@@ -42,7 +42,9 @@ def replacing_all(paths: Sequence[pathlib.Path]) -> Iterator[list[pathlib.Path]]
         raise UserError(f"{paths[0]}: cannot be written: {error.strerror or error}") from error
     finally:
         for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
+            # Moved already, never written, or out of reach for the reason that is on its way up.
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 @contextlib.contextmanager

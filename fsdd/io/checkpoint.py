@@ -1,8 +1,11 @@
 """Orbax checkpoints: the whole state of a stage while it runs, and translators that outlive it."""
 
+import contextlib
+import functools
 import json
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -16,13 +19,16 @@ class Checkpoints:
     """The last two states of one running stage; each is written completely or not at all."""
 
     def __init__(self, folder: pathlib.Path):
+        """Checkpoints in `folder`, which is made if it is not there."""
         options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
         self._folder = folder
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        with _writing(folder):
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def save(self, step: int, state) -> None:
         """Save in the background. The state is copied first: its buffers are donated to the next step."""
-        self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(np.array, state)))
+        with _writing(self._folder):
+            self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(np.array, state)))
 
     def restore(self, template) -> tuple[int, object]:
         """`(step, state)` of the newest checkpoint, or `(0, template)` if there is none."""
@@ -32,17 +38,18 @@ class Checkpoints:
         abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), template)
         try:
             restored = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-        except (ValueError, KeyError, FileNotFoundError, OSError) as error:
+        except Exception as error:  # damaged files make Orbax and TensorStore raise many types
             raise UserError(
                 f"{self._folder / str(step)} does not hold this stage's state ({_first_line(error)}); "
-                "delete it to start the stage over"
+                "delete it to go on from the checkpoint before it, or from the start"
             ) from error
         return step, jax.tree.map(jax.numpy.asarray, restored)
 
     def close(self) -> None:
         """Wait for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        with _writing(self._folder):
+            self._manager.wait_until_finished()
+            self._manager.close()
 
     def discard(self) -> None:
         """Close, and delete the checkpoints of a stage that is done."""
@@ -53,10 +60,20 @@ class Checkpoints:
 def save_translator(folder: pathlib.Path, variables: dict, card: dict) -> None:
     """Write a translator's variables with a card (JSON) that says what made it."""
     checkpointer = ocp.StandardCheckpointer()
-    checkpointer.save((folder / "variables").absolute(), jax.tree.map(np.asarray, variables), force=True)
-    checkpointer.wait_until_finished()
+    with _writing(folder / "variables"):
+        checkpointer.save((folder / "variables").absolute(), jax.tree.map(np.asarray, variables), force=True)
+        checkpointer.wait_until_finished()
     with replacing(folder / "card.json") as path:
         path.write_text(json.dumps(card, indent=2) + "\n")
+
+
+def check_translator(folder: pathlib.Path) -> None:
+    """Raise a UserError unless `folder` holds a translator, whatever its shapes."""
+    if not (folder / "variables").is_dir():
+        raise UserError(
+            f"config.translate.init is {str(folder)!r}, which holds no translator checkpoint; allowed: fresh, "
+            "autoencoder, or a folder with variables/ such as a run's translate/translator"
+        )
 
 
 def load_translator(folder: pathlib.Path, template: dict) -> dict:
@@ -69,16 +86,14 @@ def load_translator(folder: pathlib.Path, template: dict) -> dict:
     Raises:
         UserError: there is no translator, or one of other shapes.
     """
+    check_translator(folder)
     stored = folder / "variables"
-    if not stored.is_dir():
-        raise UserError(f"config.translate.init is {str(folder)!r}, which holds no translator checkpoint (variables/)")
     checkpointer = ocp.StandardCheckpointer()
     try:
         found = checkpointer.restore(stored.absolute())
     except Exception as error:
         raise UserError(f"{stored} is not a readable Orbax checkpoint: {_first_line(error)}") from error
-    shapes = {"/".join(k.key for k in path): leaf.shape for path, leaf in jax.tree.leaves_with_path(found)}
-    wanted = {"/".join(k.key for k in path): leaf.shape for path, leaf in jax.tree.leaves_with_path(template)}
+    shapes, wanted = _shapes(found), _shapes(template)
     for name in sorted(shapes | wanted):
         if shapes.get(name) != wanted.get(name):
             raise UserError(
@@ -86,6 +101,20 @@ def load_translator(folder: pathlib.Path, template: dict) -> dict:
                 f"{wanted.get(name)}"
             )
     return jax.tree.map(jax.numpy.asarray, found)
+
+
+def _shapes(tree: dict) -> dict[str, tuple[int, ...]]:
+    names = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    return {names(path): np.shape(leaf) for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+@contextlib.contextmanager
+def _writing(path: pathlib.Path) -> Iterator[None]:
+    """Turn what Orbax and TensorStore raise when the disk refuses, of many types, into one line."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"{path}: cannot be written: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -68,7 +68,8 @@ def grid(
 def _panel(pixels: np.ndarray, shown: list[np.ndarray]) -> list[list[np.ndarray]]:
     """Enlarged RGB images, a list for every class."""
     scale = max(1, round(_CELL / max(pixels.shape[1:3])))
-    rgb = np.broadcast_to(np.clip(pixels, 0, 1), (*pixels.shape[:3], 3))
+    # Rounded here: matplotlib would truncate.
+    rgb = np.broadcast_to(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8), (*pixels.shape[:3], 3))
     return [[rgb[row].repeat(scale, 0).repeat(scale, 1) for row in rows] for rows in shown]
 
 

@@ -1,16 +1,16 @@
 """Follow an iteration of pure steps: show it, record its metrics, checkpoint it, and go on where it was killed."""
 
 import json
-import math
 import pathlib
 import shutil
 import time
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 
 from fsdd.errors import UserError
-from fsdd.io import progress
+from fsdd.io import progress, workdir
 from fsdd.io.atomic import replacing
 from fsdd.io.checkpoint import Checkpoints
 
@@ -29,6 +29,7 @@ class Resumable:
     """
 
     def __init__(self, folder: pathlib.Path, label: str, total: int, every_seconds: float, points: int = 200):
+        """An iteration of `total` steps, called `label` to the user, saved in `folder` every so many seconds."""
         self._folder, self._label, self.total = folder, label, total
         self._every_seconds, self._stride = every_seconds, max(total // points, 1)
         self._checkpoints = Checkpoints(folder / "checkpoints")
@@ -39,9 +40,8 @@ class Resumable:
     def restore(self, template) -> tuple[int, object]:
         """`(step, state)` to go on from: the newest checkpoint, or 0 and the template."""
         self._start, state = self._checkpoints.restore(template)
-        journal = self._folder / "journal" / f"{self._start}.json"
-        if self._start and journal.is_file():
-            saved = json.loads(journal.read_text())
+        saved = workdir.read(self._folder / "journal" / f"{self._start}.json") if self._start else None
+        if saved is not None:
             self.curve, self.seconds, self.compile_seconds = saved["curve"], saved["seconds"], saved["compile_seconds"]
         return self._start, state
 
@@ -66,20 +66,23 @@ class Resumable:
                     saved_at = time.monotonic()
             if waiting is not None:
                 self._record(*waiting, bar)
+        # The last update comes after the last loss.
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
+            raise UserError(f"{self._label}: diverged at step {self.total - 1}; lower its rate")
         self.seconds = time.monotonic() - began
         self.compile_seconds = progress.compile_clock.seconds - compiled
         return state
 
     def _record(self, position: int, size: int, metrics: dict, bar) -> None:
         first = position - size
+        losses = np.asarray(metrics["loss"])
+        for i in np.flatnonzero(~np.isfinite(losses))[:1]:
+            raise UserError(f"{self._label}: the loss is {losses[i]} at step {first + i}; lower its rate")
         wanted = [i for i in range(size) if (first + i) % self._stride == 0 or first + i == self.total - 1]
         if wanted:
             host = {name: np.asarray(values) for name, values in metrics.items()}
             self.curve += [{"step": first + i} | {name: float(host[name][i]) for name in host} for i in wanted]
-            loss = self.curve[-1]["loss"]
-            if not math.isfinite(loss):
-                raise UserError(f"{self._label}: the loss is {loss} at step {first + wanted[-1]}; lower its rate")
-            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            bar.set_postfix(loss=f"{losses[wanted[-1]]:.4f}", refresh=False)
         bar.update(position - bar.n)
 
     def _save(self, position: int, state) -> None:

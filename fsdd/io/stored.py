@@ -155,14 +155,14 @@ def save(stored: StoredSet, path: str | pathlib.Path) -> None:
     description = _describe(stored, arrays, path.name)
     json.dumps(description)  # Fails before anything is written.
     has_matrices = whitening.kind == "zca"
-    # The description goes first: should the machine stop between two renames, its digests tell that files do not match.
-    with replacing_all([description_path, path] + [matrices_path] * has_matrices) as temporaries:
-        _write_arrays(temporaries[1], arrays)
-        description["sha256"] = _digest(temporaries[1])
+    # Should the machine stop between two renames, the digests in the description tell that the files do not match.
+    with replacing_all([path, description_path] + [matrices_path] * has_matrices) as temporaries:
+        _write_arrays(temporaries[0], arrays)
+        description["sha256"] = _digest(temporaries[0])
         if has_matrices:
             _write_arrays(temporaries[2], {key: getattr(whitening, key) for key in _ZCA_KEYS})
             description["whitening"] |= {"file": matrices_path.name, "sha256": _digest(temporaries[2])}
-        temporaries[0].write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporaries[1].write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if not has_matrices:
         matrices_path.unlink(missing_ok=True)
 

@@ -8,19 +8,32 @@ from typing import Any
 from fsdd.errors import UserError
 from fsdd.io.atomic import replacing
 
+_ALLOWED = "allowed: a folder that you may write"
 
-def create(folder: pathlib.Path) -> None:
-    """Make a folder that can be written to.
+
+def check_place(folder: pathlib.Path) -> None:
+    """See that a folder can be written to, or made; nothing is made.
 
     Raises:
-        UserError: it cannot be made, is a file, or is read-only.
+        UserError: it or what it would be in is a file or read-only.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"--workdir is {str(folder)!r}, but {nearest} is a file; {_ALLOWED}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"--workdir is {str(folder)!r}, but {nearest} is read-only; {_ALLOWED}")
+
+
+def create(folder: pathlib.Path) -> None:
+    """Make a folder.
+
+    Raises:
+        UserError: the operating system refuses.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--workdir {folder} cannot be made: {error.strerror}; name a folder that you may write") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--workdir {folder} is read-only; name a folder that you may write")
+        raise UserError(f"--workdir is {str(folder)!r}, which cannot be made: {error.strerror}; {_ALLOWED}") from error
 
 
 def write(path: pathlib.Path, value: Any) -> None:
@@ -29,26 +42,30 @@ def write(path: pathlib.Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def read(path: pathlib.Path) -> Any:
-    """The JSON in a file, or None if there is no such file.
+def read(path: pathlib.Path) -> dict[str, Any] | None:
+    """The JSON object in a file, or None if there is no such file.
 
     Raises:
-        UserError: the file is no JSON.
+        UserError: the file holds something else.
     """
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        value = json.loads(path.read_text())
+    except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); delete it to make it again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a JSON {type(value).__name__}, not an object; delete it to make it again")
+    return value
 
 
 def check(folder: pathlib.Path, fields: dict[str, Any]) -> None:
-    """See that a folder is new or was made with these very config fields.
+    """See that a stage's folder is new or was made with these very config fields.
 
     Raises:
-        UserError: it was made with others; names the first that differs.
+        UserError: it was made with others (the first that differs is named), or what it holds is damaged.
     """
+    read(folder / "result.json")
     found = read(folder / "config.json")
     if found is None:
         return

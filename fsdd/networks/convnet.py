@@ -8,7 +8,7 @@ from fsdd.networks import layers
 
 
 class ConvNet(nn.Module):
-    """Blocks of [norm] - 3x3 convolution - ReLU - 2x2 average pooling, the width doubling per block, then a dense layer.
+    """Blocks of [norm] - 3x3 convolution - ReLU - 2x2 average pooling, twice as wide each, then a dense layer.
 
     The first block has no norm. At 32x32, width 128 and depth 3 an image has 4 * 4 * 512 = 8,192 features and costs
     154 M multiply-adds forward. Images too small for `depth` poolings stop shrinking at one pixel.

@@ -64,9 +64,9 @@ def norm(x: jax.Array, kind: str, train: bool) -> jax.Array:
     """A normalisation of `NORMS`; call it inside a compact module.
 
     "batch" uses running statistics unless `train` (momentum 0.1: nine tenths of each new batch, as in FRePo).
-    "instance" is a group norm of one group a channel.
+    "instance" is a group norm of one group a channel; a single pixel, which it would make zero, passes as it is.
     """
-    if kind == "none":
+    if kind == "none" or (kind == "instance" and x.shape[1:3] == (1, 1)):
         return x
     if kind == "batch":
         return nn.BatchNorm(use_running_average=not train, momentum=0.1, epsilon=1e-5)(x)

@@ -16,6 +16,7 @@ from fsdd.networks.vgg import VGG11
 
 CROSS = ("alexnet", "vgg11", "resnet18")
 KEY = jax.random.key(3)
+QUICK_KEY = jax.random.key(3, impl="unsafe_rbg")  # the default generator compiles for seconds in every shape
 
 
 def noise(*shape, seed=0):
@@ -80,7 +81,7 @@ def test_parameter_counts(architecture, norm, classes, image_shape, parameters):
         ("convnet", (32, 32, 3), 8192),
     ],
 )
-@pytest.mark.parametrize("norm", ["none", "batch", "instance"])
+@pytest.mark.parametrize("norm", ["none", "batch"])
 def test_output_shapes(architecture, image_shape, features, norm):
     _, output = shapes(registry.build(architecture, 7, norm=norm), image_shape)
     assert isinstance(output, Output)
@@ -224,7 +225,7 @@ def test_instance_norm_standardises_each_channel_of_each_image(architecture):
 @pytest.mark.parametrize("architecture", CROSS)
 def test_torch_initialisation_is_uniform_in_one_over_root_fan_in(architecture):
     network = registry.build(architecture, 10, width=16, initialisation="torch")
-    parameters = network.init(KEY, noise(1, 16, 16, 3))["params"]
+    parameters = network.init(QUICK_KEY, noise(1, 16, 16, 3))["params"]
     layers = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
         layers.setdefault(jax.tree_util.keystr(path[:-1]), {})[path[-1].key] = np.asarray(leaf)
@@ -241,7 +242,7 @@ def test_torch_initialisation_is_uniform_in_one_over_root_fan_in(architecture):
 
 
 def test_lecun_initialisation_has_unit_gain_and_no_biases():
-    parameters = AlexNet(10, width=16).init(KEY, noise(1, 16, 16, 3))["params"]
+    parameters = AlexNet(10, width=16).init(QUICK_KEY, noise(1, 16, 16, 3))["params"]
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
         if path[-1].key == "bias":
             assert not np.any(leaf)

@@ -1,0 +1,130 @@
+"""The ridge head against float64 NumPy, finite differences, and Proposition 1."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fsdd.core import krr, losses
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def _textbook(features, labels, ridge=krr.RIDGE):
+    """Eq. 2 as it is written, in NumPy."""
+    gram = features @ features.T
+    return features.T @ np.linalg.solve(gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), labels)
+
+
+@settings(deadline=None, max_examples=30)
+@given(n=st.integers(1, 12), d=st.integers(1, 20), c=st.integers(1, 4), seed=st.integers(0, 1000))
+def test_head_is_the_textbook_formula(n, d, c, seed):
+    rng = np.random.default_rng(seed)
+    features, labels = rng.normal(size=(n, d)), rng.normal(size=(n, c))
+    with jax.enable_x64(True):
+        found = krr.ridge_head(jnp.asarray(features), jnp.asarray(labels), 1e-3)
+        assert found.dtype == jnp.float64
+    np.testing.assert_allclose(found, _textbook(features, labels, 1e-3), rtol=1e-8, atol=1e-10)
+
+
+def test_gradient_against_finite_differences(float64):
+    rng = np.random.default_rng(0)
+    features, labels, target = (jnp.asarray(rng.normal(size=shape)) for shape in ((5, 9), (5, 3), (9, 3)))
+
+    def loss(features, labels):
+        return jnp.sum(jnp.square(krr.ridge_head(features, labels, 1e-2) - target))
+
+    gradients = jax.grad(loss, argnums=(0, 1))(features, labels)
+    for argument, gradient in enumerate(gradients):
+        for index in np.ndindex(gradient.shape):
+            step = np.zeros(gradient.shape)
+            step[index] = 1e-6
+            up, down = [[features, labels] for _ in range(2)]
+            up[argument] = up[argument] + step
+            down[argument] = down[argument] - step
+            numeric = (loss(*up) - loss(*down)) / 2e-6
+            assert abs(gradient[index] - numeric) < 1e-6 * max(1, abs(numeric))
+
+
+def test_head_maps_over_networks():
+    rng = np.random.default_rng(1)
+    features, labels = rng.normal(size=(3, 4, 7)).astype(np.float32), rng.normal(size=(4, 2)).astype(np.float32)
+    many = jax.vmap(krr.ridge_head, (0, None))(features, labels)
+    for one, alone in zip(many, features, strict=True):
+        np.testing.assert_allclose(one, krr.ridge_head(alone, labels), rtol=1e-5, atol=1e-6)
+
+
+def test_prediction_interpolates_its_own_set():
+    """With more features than rows and hardly any ridge, the head reproduces the labels that it was fitted on."""
+    rng = np.random.default_rng(2)
+    features, labels = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((6, 40), (6, 3)))
+    np.testing.assert_allclose(krr.predict(features, features, labels), labels, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_prediction_ignores_the_scale_of_features(scale):
+    """The ridge is relative to the Gram matrix's trace."""
+    rng = np.random.default_rng(3)
+    features_s, features_t, labels = (
+        jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((6, 10), (4, 10), (6, 3))
+    )
+    scaled = krr.predict(scale * features_t, scale * features_s, labels)
+    np.testing.assert_allclose(scaled, krr.predict(features_t, features_s, labels), rtol=1e-3, atol=1e-4)
+
+
+def test_nearly_collinear_features_in_float32():
+    """Features that differ by a thousandth of their common part: where a Gram matrix in float32 loses most digits."""
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(1, 500)) + 1e-3 * rng.normal(size=(20, 500))
+    labels = rng.normal(size=(20, 3))
+    wanted = features @ _textbook(features, labels)
+    single_f, single_y = jnp.asarray(features, jnp.float32), jnp.asarray(labels, jnp.float32)
+    found = krr.predict(single_f, single_f, single_y)
+    gram = jnp.matmul(single_f, single_f.T, precision="highest")
+    ridge = krr.RIDGE * jnp.trace(gram) / 20 * jnp.eye(20)
+    from_gram = gram @ jax.scipy.linalg.solve(gram + ridge, single_y, assume_a="pos")
+    error, gram_error = (np.linalg.norm(value - wanted) / np.linalg.norm(wanted) for value in (found, from_gram))
+    assert error < 1e-3
+    assert error < gram_error / 10
+
+
+def test_proposition_1(float64):
+    """With linear networks, the set translated into another space is the same whatever the target set was.
+
+    S fitted without error in f_theta gives theta w = pinv(X_t) Y_t (Eq. 7), so pinv(theta*) theta w is the head of the
+    distillation space theta* (Eq. 8). The translation below uses S, theta and theta* only, never X_t or Y_t.
+    """
+    rng = np.random.default_rng(5)
+    d, wide, wider, classes = 4, 6, 8, 3
+    theta, theta_star = rng.normal(size=(d, wide)), rng.normal(size=(d, wider))
+    x_s, y_s = rng.normal(size=(d, d)), rng.normal(size=(d, classes))
+    w = krr.ridge_head(jnp.asarray(x_s @ theta), jnp.asarray(y_s), 1e-14)
+
+    def translate(images, head):
+        """The same images, relabelled by what the desired space's head says of them."""
+        return images, images @ theta_star @ np.linalg.pinv(theta_star) @ theta @ head
+
+    translated = translate(x_s, w)
+    star = krr.ridge_head(jnp.asarray(translated[0] @ theta_star), jnp.asarray(translated[1]), 1e-14)
+    for count in (10, 25):
+        x_t = rng.normal(size=(count, d))
+        y_t = x_t @ theta @ np.asarray(w)
+        # Both spaces fit both target sets without error (Eqs. 5 and 6), with one translated set.
+        assert np.abs(x_t @ theta @ w - y_t).max() < 1e-6
+        assert np.abs(x_t @ theta_star @ star - y_t).max() < 1e-6
+        # And the head computed from each target set itself, the proof's (X_t theta*)^+ Y_t, is that of the translation.
+        np.testing.assert_allclose(np.linalg.pinv(x_t @ theta_star) @ y_t, star, rtol=1e-5, atol=1e-6)
+
+
+def test_losses_by_hand():
+    labels = jnp.array([[0.9, 0.4, 0.1], [0.2, 0.5, 0.1]])
+    # Leads of 0.5 and 0.3; the first is capped at 1/3.
+    assert abs(losses.label_margin(labels) + (1 / 3 + 0.3) / 2) < 1e-6
+    assert abs(losses.squared_error(labels, jnp.zeros((2, 3))) - (0.98 + 0.30) / 2) < 1e-6
+    assert losses.accuracy(labels, jnp.array([[1.0, 0, 0], [1, 0, 0]])) == 0.5

@@ -1,0 +1,124 @@
+"""Streams: who is used, when; the same however it is chunked, dispatched or resumed."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fsdd.methods import streams
+from fsdd.methods.streams import Real, Stream
+from fsdd.networks.convnet import ConvNet
+
+NETWORK = ConvNet(3, width=4, depth=2, norm="batch")
+
+
+@pytest.fixture(scope="module")
+def real():
+    rng = np.random.default_rng(0)
+    return Real(jnp.asarray(rng.normal(size=(37, 8, 8, 1)), jnp.float32), jnp.eye(3)[rng.integers(0, 3, 37)])
+
+
+def _keys(seed=0):
+    return tuple(jax.random.split(jax.random.key(seed)))
+
+
+def _trace(stream, real, start=0, dispatch=1, seed=0):
+    """A moving part that remembers what it saw: per step, a network's fingerprint and the rows it was shown."""
+
+    def step(count, draw):
+        kernel = draw.variables["params"]["Conv_0"]["kernel"]
+        return count + 1, {"network": jnp.sum(kernel), "rows": jnp.sum(draw.features), "labels": draw.labels.sum(0)}
+
+    seen, position = [], start
+    for position, count, metrics in streams.run(  # noqa: B007
+        stream, NETWORK, real, _keys(seed), step, jnp.int32(start), start=start, dispatch=dispatch
+    ):
+        seen.append(jax.tree.map(np.asarray, metrics))
+    assert position == stream.steps == count
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *seen)
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+def test_each_network_serves_its_uses_in_turn(groups, group, uses):
+    rng = np.random.default_rng(0)
+    real = Real(jnp.asarray(rng.normal(size=(9, 8, 8, 1)), jnp.float32), jnp.eye(3)[rng.integers(0, 3, 9)])
+    stream = Stream(groups * group, uses, group, real_images=5)
+    seen = _trace(stream, real)["network"].reshape(groups, uses, group)
+    # In a group the order repeats with every round, and no network is ever met again in another group.
+    assert (seen == seen[:, :1]).all()
+    assert len(np.unique(seen[:, 0])) == stream.networks
+
+
+@pytest.mark.parametrize("stream", [Stream(1, 12, batch=8), Stream(4, 3, 2, real_images=10), Stream(6, 2, 3, batch=5)])
+def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
+    whole = _trace(stream, real)
+    for other in (
+        _trace(stream, real, dispatch=4),
+        _trace(dataclasses.replace(stream, chunk=4), real),
+        _trace(dataclasses.replace(stream, chunk=1000), real),
+    ):
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), other, whole)
+    for start in (1, 5, 11):
+        rest = _trace(stream, real, start=start)
+        jax.tree.map(lambda a, b, start=start: np.testing.assert_array_equal(a, b[start:]), rest, whole)
+
+
+def test_one_fixed_network_sees_all_of_the_set(real):
+    stream = Stream(1, 1)
+    group = streams.fill(stream, NETWORK, real, jax.random.key(0), streams._features_of(NETWORK, "float32"))
+    variables = jax.tree.map(lambda leaf: leaf[0], group.variables)
+    np.testing.assert_allclose(group.features[0], NETWORK.apply(variables, real.images).features, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(group.labels[0], real.labels)
+
+
+def test_minibatches_are_rows_of_the_set_and_vary(real):
+    stream = Stream(1, 2, batch=8)
+    group = streams.fill(stream, NETWORK, real, jax.random.key(0), streams._features_of(NETWORK, "float32"))
+    rows = [np.asarray(streams.draw(stream, group, jax.random.key(1), step).features) for step in (0, 1)]
+    everything = {row.tobytes() for row in np.asarray(group.features[0])}
+    assert all(row.tobytes() in everything for batch in rows for row in batch)
+    assert (rows[0] != rows[1]).any()
+
+
+def test_kept_images_are_drawn_without_replacement(real):
+    stream = Stream(2, 1, 2, real_images=36)
+    group = streams.fill(stream, NETWORK, real, jax.random.key(0), streams._features_of(NETWORK, "float32"))
+    for features in np.asarray(group.features):
+        assert len(np.unique(features, axis=0)) == 36
+
+
+def test_cached_features_may_be_bfloat16(real):
+    exact = _trace(Stream(1, 3, batch=8), real)["rows"]
+    rounded = _trace(Stream(1, 3, batch=8, cache_dtype="bfloat16"), real)["rows"]
+    np.testing.assert_allclose(rounded, exact, rtol=2e-2)
+
+
+def test_a_group_divides_the_networks():
+    with pytest.raises(ValueError, match="group of 3 does not divide 4"):
+        Stream(4, 1, 3)
+
+
+def test_compilations_do_not_grow_with_the_number_of_networks(real):
+    def compilations(networks):
+        jax.clear_caches()
+        count = 0
+
+        def listen(event, duration, **_):
+            nonlocal count
+            count += event == "/jax/core/compile/backend_compile_duration"
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            _trace(Stream(networks, 2, real_images=10), real)
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+        return count
+
+    few = compilations(2)
+    assert 0 < few == compilations(7)
