@@ -9,12 +9,15 @@
 
 import importlib.machinery
 import importlib.util
+import logging
 import pathlib
 import sys
+import threading
 import traceback
 
+import absl.logging
 import ml_collections
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from fsdd.errors import UserError
@@ -22,8 +25,7 @@ from fsdd.errors import UserError
 
 def run() -> None:
     """Entry point: 0 when done, 2 with one line on standard error for what a person can mend."""
-    # TFDS and Orbax warn of what is none of the user's business.
-    logging.set_verbosity(logging.ERROR)
+    _quieten()
     try:
         if any(argument in ("--help", "-h", "-help") for argument in sys.argv[1:]):
             print(__doc__)
@@ -42,6 +44,13 @@ def run() -> None:
     except KeyboardInterrupt:
         print("fsdd: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _quieten() -> None:
+    """Keep off the screen what libraries log, and what their threads cannot deliver: it is raised here, too."""
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    threading.excepthook = sys.unraisablehook = lambda _: None
 
 
 def parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, pathlib.Path]:

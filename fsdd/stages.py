@@ -128,7 +128,7 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
     step = functools.partial(
         translation.step, sources=moving, translator=translator, objective=run.objective, optimiser=optimiser
     )
-    state = translation.init(jax.tree.map(jnp.copy, variables), moving, optimiser)
+    state = translation.init(*jax.tree.map(jnp.copy, (variables, moving)), optimiser)
     state, record = _follow(run, "translate", folder, f"translate ipc {', '.join(map(str, ipcs))}", step, state)
     variables = {"params": state.moving.params, "batch_stats": state.batch_stats}
     source = sources[config.ipc]

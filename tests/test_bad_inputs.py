@@ -403,7 +403,9 @@ FULL_DISKS = {
 def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(place, tmp_path, case):
     values, blocks, file = FULL_DISKS[case]
     arguments = ["--config=tiny.py", f"--workdir={tmp_path / 'run'}", *(f"--config.{value}" for value in values)]
-    assert_failed(program(place, arguments, str(blocks)), [str(tmp_path / "run" / file), "cannot be written"])
+    assert_failed(
+        program(place, arguments, str(blocks)), [str(tmp_path / "run" / file), "cannot be written: File too large"]
+    )
     run(place, tmp_path / "run", *values)
     run(place, tmp_path / "undisturbed", *values)
     with np.load(tmp_path / "run/synthetic.npz") as found, np.load(tmp_path / "undisturbed/synthetic.npz") as wanted:

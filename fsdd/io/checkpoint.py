@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -114,7 +115,9 @@ def _writing(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise UserError(f"{path}: cannot be written: {_first_line(error)}") from error
+        # TensorStore wraps the operating system's reason in long paths.
+        reason = re.search(r"([^:]+) \[os_error_code", str(error))
+        raise UserError(f"{path}: cannot be written: {reason[1].strip() if reason else _first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

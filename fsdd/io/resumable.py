@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+import scipy.linalg  # noqa: F401  loaded, so that the limit below reaches its LAPACK
+import threadpoolctl
 
 from fsdd.errors import UserError
 from fsdd.io import progress, workdir
@@ -47,6 +49,11 @@ class Resumable:
 
     def follow(self, steps: Iterator[tuple[int, object, dict]]):
         """Run `(steps done, state, metrics stacked over the dispatch)` to the end; return the last state."""
+        # On CPU the QR of a few rows is LAPACK's; its idle threads spin, which took a third of the step from XLA's.
+        with threadpoolctl.threadpool_limits(1, "blas"):
+            return self._follow(steps)
+
+    def _follow(self, steps: Iterator[tuple[int, object, dict]]):
         began, compiled = time.monotonic() - self.seconds, progress.compile_clock.seconds - self.compile_seconds
         saved_at, state, waiting = time.monotonic(), None, None
         with progress.bar(self._label, self.total, self._start) as bar:

@@ -1,0 +1,14 @@
+"""CIFAR-100, 1 a class.
+
+    python -m fsdd.main --config=configs/cifar100_ipc1.py
+"""
+
+from fsdd import config as configs
+
+
+def get_config():
+    """The defaults at 1 a class."""
+    config = configs.default()
+    config.dataset = "cifar100"
+    config.ipc = 1
+    return config

@@ -1,0 +1,14 @@
+"""CIFAR-100, 10 a class.
+
+    python -m fsdd.main --config=configs/cifar100_ipc10.py
+"""
+
+from fsdd import config as configs
+
+
+def get_config():
+    """The defaults at 10 a class."""
+    config = configs.default()
+    config.dataset = "cifar100"
+    config.ipc = 10
+    return config

@@ -1,0 +1,48 @@
+"""The frontier of `Refine` at CIFAR-10 IPC 1: accuracy against networks, uses and wall seconds.
+
+    python -m experiments.one_net --rows one_net_best_seed0 --data_dir ~/tensorflow_datasets
+    python -m experiments.refine --data_dir ~/tensorflow_datasets
+
+About 1,000 updates each, so that the rows differ in how many networks they are spread over.
+"""
+
+from experiments import sweep
+from experiments.sweep import Row
+from fsdd.io import pictures
+
+START = "one_net_best_seed0"
+SCHEDULES = ((1, 1024, 1), (8, 128, 8), (32, 32, 32), (125, 8, 125), (500, 2, 125))
+
+ROWS = [
+    Row(
+        f"refine_{networks}x{uses}",
+        "cifar10_ipc1",
+        {
+            "protocol": "best",
+            "seed": 0,
+            "stages": ("distill", "refine"),
+            "distill.uses": 4000,
+            "refine.networks": networks,
+            "refine.uses": uses,
+            "refine.group": group,
+        },
+        after=START,
+    )
+    for networks, uses, group in SCHEDULES
+]
+
+
+def draw(results: list[dict]) -> None:
+    """Accuracy against the seconds that refinement took, a point a schedule."""
+    series = {}
+    for result in results:
+        stage, score = result["stages"]["refine"], result["evaluations"][-1]
+        name = f"{stage['networks']} networks, {stage['steps'] // stage['networks']} uses"
+        series[name] = ([stage["wall_seconds"]], [score["mean"]])
+    pictures.curve(
+        sweep.RESULTS / "refine.png", series, xlabel="seconds of refinement", ylabel="test accuracy (%)", log_x=True
+    )
+
+
+if __name__ == "__main__":
+    draw(sweep.main("refine", ROWS))

@@ -1,0 +1,33 @@
+"""Few-shot dataset distillation: k synthetic images a class from one network and a translator.
+
+    import fsdd
+
+    stored = fsdd.distill("photos/", workdir="runs/photos", fields={"ipc": 10, "image_size": 32})
+    stored.pixels, stored.classes                       # train on these
+    fsdd.evaluate(stored, test_images, test_labels)     # accuracies of fresh networks trained on them
+    stored = fsdd.load("runs/photos/synthetic.npz")
+"""
+
+import importlib
+
+_HOMES = {
+    "distill": "fsdd.api",
+    "evaluate": "fsdd.api",
+    "load": "fsdd.io.stored",
+    "save": "fsdd.io.stored",
+    "StoredSet": "fsdd.io.stored",
+    "SyntheticSet": "fsdd.core.synthetic",
+    "UserError": "fsdd.errors",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    # Imported on first use: a bad flag is answered before JAX has loaded.
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'fsdd' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,89 @@
+"""The public API: what the command line does, for a program."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fsdd import config as configs
+from fsdd import pipeline
+from fsdd.errors import UserError
+from fsdd.evaluation import training
+from fsdd.io import stored as storage
+from fsdd.networks import registry
+
+
+def distill(dataset: str, workdir: str | pathlib.Path, fields: dict[str, Any] | None = None) -> storage.StoredSet:
+    """Distil a dataset; a call that was interrupted continues from its workdir.
+
+    Args:
+        dataset: a TFDS name, an image folder, an .npz of arrays, or "digits" (README, "Your own data").
+        workdir: the folder that keeps the run: results.json, pictures, checkpoints and the stored set.
+        fields: config fields by dotted name, such as `{"ipc": 10, "refine.uses": 8}`; the rest are the defaults.
+
+    Returns:
+        The stored set, as `fsdd.load` gives it.
+
+    Raises:
+        UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
+    """
+    config = configs.default()
+    config.dataset = dataset
+    known = configs.flat(config)
+    for name, value in (fields or {}).items():
+        if name not in known:
+            raise UserError(f"config.{name} is not a field; see fsdd/config.py for all of them")
+        try:
+            config.update_from_flattened_dict({name: value})
+        except TypeError as error:
+            raise UserError(f"config.{name} is {value!r}; allowed: a value like {known[name]!r}") from error
+    pipeline.run(config, pathlib.Path(workdir))
+    return storage.load(pathlib.Path(workdir) / "synthetic.npz")
+
+
+def evaluate(
+    stored: storage.StoredSet,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    networks: int = 3,
+    architecture: str = "convnet",
+    width: int = 0,
+    norm: str = "none",
+    recipe: training.Recipe | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Train fresh networks on a stored set and score them.
+
+    Args:
+        stored: a set with its whitening, as `fsdd.load` gives it.
+        test_images: pixels `[n, h, w, c]`, uint8 or floats in [0, 1].
+        test_labels: int `[n]`, in the order of `stored.class_names`.
+        networks: how many.
+        architecture: one of `fsdd.networks.registry.ARCHITECTURES`.
+        width: channels of the first block; 0 is the architecture's default.
+        norm: one of `fsdd.networks.layers.NORMS`.
+        recipe: how to train; default: FRePo's.
+        seed: determines the networks, batches and augmentations.
+
+    Returns:
+        float64 `[networks]`: the share of test images that each classifies right after its last step.
+
+    Raises:
+        UserError: the set was loaded without its whitening.
+    """
+    if stored.whitening is None:
+        raise UserError("the stored set has no whitening; load it from where its .whitening.npz is")
+    recipe = recipe or training.Recipe()
+    network = registry.build(architecture, len(stored.class_names), width=width, norm=norm)
+    synthetic, whitened = stored.synthetic, stored.whitening.apply(test_images)
+    shares = []
+    for index in range(networks):
+        keys = jax.random.fold_in(jax.random.key(seed), index)[None]
+        state = training.init(network, recipe, synthetic, keys)
+        for _, state, metrics in training.run(network, recipe, synthetic, keys, state):
+            jax.block_until_ready(metrics)
+        shares.append(training.score(network, state.variables, whitened, jnp.asarray(test_labels)))
+    return np.concatenate(shares)
