@@ -1,6 +1,6 @@
 """CIFAR-100, 1 a class.
 
-    python -m fsdd.main --config=configs/cifar100_ipc1.py
+python -m fsdd.main --config=configs/cifar100_ipc1.py
 """
 
 from fsdd import config as configs

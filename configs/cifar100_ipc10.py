@@ -1,6 +1,6 @@
 """CIFAR-100, 10 a class.
 
-    python -m fsdd.main --config=configs/cifar100_ipc10.py
+python -m fsdd.main --config=configs/cifar100_ipc10.py
 """
 
 from fsdd import config as configs

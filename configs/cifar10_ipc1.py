@@ -1,6 +1,6 @@
 """CIFAR-10, 1 a class.
 
-    python -m fsdd.main --config=configs/cifar10_ipc1.py
+python -m fsdd.main --config=configs/cifar10_ipc1.py
 """
 
 from fsdd import config as configs

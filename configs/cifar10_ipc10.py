@@ -1,6 +1,6 @@
 """CIFAR-10, 10 a class.
 
-    python -m fsdd.main --config=configs/cifar10_ipc10.py
+python -m fsdd.main --config=configs/cifar10_ipc10.py
 """
 
 from fsdd import config as configs

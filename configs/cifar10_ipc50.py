@@ -1,6 +1,6 @@
 """CIFAR-10, 50 a class.
 
-    python -m fsdd.main --config=configs/cifar10_ipc50.py
+python -m fsdd.main --config=configs/cifar10_ipc50.py
 """
 
 from fsdd import config as configs

@@ -1,6 +1,6 @@
 """scikit-learn's digits (8x8, grey, no download), 1 image a class, narrow networks: a first look at every stage.
 
-    python -m fsdd.main --config=configs/quickstart.py
+python -m fsdd.main --config=configs/quickstart.py
 """
 
 from fsdd import config as configs
@@ -17,5 +17,6 @@ def get_config():
     config.translate.networks = 200
     config.translate.rate = 1e-3
     config.refine.uses = 8
+    config.objective.flip = False
     config.evaluate.stages = ("start", "distill", "translate", "refine")
     return config

@@ -1,6 +1,6 @@
 """The `1 Net` row at CIFAR-10 IPC 1: both protocols and the best of both, by seed of the images (T = 4,000).
 
-    python -m experiments.one_net --data_dir ~/tensorflow_datasets
+python -m experiments.one_net --data_dir ~/tensorflow_datasets
 """
 
 from experiments import sweep

@@ -122,6 +122,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
             used = sum(result["stages"][stage]["networks"] for stage in until)
             lines.append(
                 f"| {result['row']} | {score['stage']} | {score['mean']:.1f} ± {score['std']:.1f} | {used} | "
-                f"{seconds:.0f} | {score['networks']} x {score['architecture']} {score['width']}, {score['steps']} steps |"
+                f"{seconds:.0f} | {score['networks']} x {score['architecture']} {score['width']}, "
+                f"{score['steps']} steps |"
             )
     return "\n".join(lines)

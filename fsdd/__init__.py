@@ -1,11 +1,11 @@
 """Few-shot dataset distillation: k synthetic images a class from one network and a translator.
 
-    import fsdd
+import fsdd
 
-    stored = fsdd.distill("photos/", workdir="runs/photos", fields={"ipc": 10, "image_size": 32})
-    stored.pixels, stored.classes                       # train on these
-    fsdd.evaluate(stored, test_images, test_labels)     # accuracies of fresh networks trained on them
-    stored = fsdd.load("runs/photos/synthetic.npz")
+stored = fsdd.distill("photos/", workdir="runs/photos", fields={"ipc": 10, "image_size": 32})
+stored.pixels, stored.classes                       # train on these
+fsdd.evaluate(stored, test_images, test_labels)     # accuracies of fresh networks trained on them
+stored = fsdd.load("runs/photos/synthetic.npz")
 """
 
 import importlib

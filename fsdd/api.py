@@ -4,7 +4,6 @@ import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fsdd import config as configs
@@ -78,12 +77,9 @@ def evaluate(
         raise UserError("the stored set has no whitening; load it from where its .whitening.npz is")
     recipe = recipe or training.Recipe()
     network = registry.build(architecture, len(stored.class_names), width=width, norm=norm)
-    synthetic, whitened = stored.synthetic, stored.whitening.apply(test_images)
-    shares = []
+    whitened, shares = stored.whitening.apply(test_images), []
     for index in range(networks):
         keys = jax.random.fold_in(jax.random.key(seed), index)[None]
-        state = training.init(network, recipe, synthetic, keys)
-        for _, state, metrics in training.run(network, recipe, synthetic, keys, state):
-            jax.block_until_ready(metrics)
-        shares.append(training.score(network, state.variables, whitened, jnp.asarray(test_labels)))
+        state = training.train(network, recipe, stored.synthetic, keys)
+        shares.append(training.score(network, state.variables, whitened, test_labels))
     return np.concatenate(shares)

@@ -49,7 +49,7 @@ PROTOCOLS = {
         "evaluate.mean_over_classes": False,
     },
 }
-PROTOCOLS["best"] = PROTOCOLS["jax"] | {"distill.optimiser": "adam", "refine.optimiser": "lamb"}
+PROTOCOLS["best"] = PROTOCOLS["jax"] | {"distill.optimiser": "adam", "evaluate.policy": "dsa"}
 
 # What depends on the machine and, but for rounding, not the result: (CPU, accelerator).
 _PLATFORM = {"compute.chunk": (128, 1024), "compute.dispatch": (1, 50), "compute.networks_at_once": (1, 16)}
@@ -157,7 +157,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         raise _bad("protocol", config.protocol, f"one of {', '.join(PROTOCOLS)}")
     column = 0 if jax.default_backend() == "cpu" else 1
     filling = PROTOCOLS[config.protocol] | {name: values[column] for name, values in _PLATFORM.items()}
-    if config.network.initialisation is None and config.protocol == "jax" and _is_large_cifar100(config):
+    if config.protocol == "jax" and _is_large_cifar100(config):
         filling = filling | {"objective.flip": False}
     fields = flat(config)
     config.update_from_flattened_dict({name: value for name, value in filling.items() if fields[name] is None})

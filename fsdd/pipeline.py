@@ -1,10 +1,10 @@
 """A whole run, from a config and a workdir to a stored set, its accuracy and its pictures.
 
-    <workdir>/results.json           the config, and the figures of all stages and evaluations
-    <workdir>/<stage>[/ipcN]/        a stage's set.npz and result.json; while it runs, its checkpoints
-    <workdir>/translate/translator/  the adapted translator: an Orbax checkpoint with a card
-    <workdir>/evaluation/            one file a network
-    <workdir>/synthetic.*            the stored set; synthetic.png and curves.png show it and its way
+<workdir>/results.json           the config, and the figures of all stages and evaluations
+<workdir>/<stage>[/ipcN]/        a stage's set.npz and result.json; while it runs, its checkpoints
+<workdir>/translate/translator/  the adapted translator: an Orbax checkpoint with a card
+<workdir>/evaluation/            one file a network
+<workdir>/synthetic.*            the stored set; synthetic.png and curves.png show it and its way
 """
 
 import hashlib
@@ -80,7 +80,12 @@ def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, 
     panels = {
         name: np.clip(context.whitening.invert(np.asarray(synthetic.images)), 0, 1) for name, synthetic in left.items()
     }
-    titles = {"start": "real start", "distill": "distilled in one network", "translate": "translated", "refine": "refined"}
+    titles = {
+        "start": "real start",
+        "distill": "distilled in one network",
+        "translate": "translated",
+        "refine": "refined",
+    }
     panels = {titles[name]: pixels for name, pixels in panels.items()}
     pictures.grid(folder / "synthetic.png", panels, classes, data.class_names)
     series = {}

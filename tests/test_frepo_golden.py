@@ -74,7 +74,9 @@ def _relative(found, wanted) -> float:
 def _loss_and_gradient(golden, dtype, flip: bool, scale: float, x_t, y_t):
     network, variables = _network(golden, dtype)
     objective = nfr.Objective(network, flip=flip, scale=scale)
-    draw = streams.Draw(variables, sampling.features(network, variables, jnp.asarray(x_t, dtype)), jnp.asarray(y_t, dtype))
+    draw = streams.Draw(
+        variables, sampling.features(network, variables, jnp.asarray(x_t, dtype)), jnp.asarray(y_t, dtype)
+    )
     synthetic = SyntheticSet(jnp.asarray(golden["x_s"], dtype), jnp.asarray(golden["y_s"], dtype))
     return jax.value_and_grad(objective, has_aux=True)(synthetic, draw)
 
@@ -126,7 +128,9 @@ def test_torch_first_step(frepo_torch, float64, flip):
     rows = SyntheticSet(jnp.asarray(frepo_torch["x_s"], jnp.float64), jnp.asarray(frepo_torch["y_s"], jnp.float64))
     rows = rows.mirrored() if flip else rows
     features = sampling.features(network, variables, rows.images)
-    prediction = krr.predict(sampling.features(network, variables, jnp.asarray(x_t, jnp.float64)), features, rows.labels)
+    prediction = krr.predict(
+        sampling.features(network, variables, jnp.asarray(x_t, jnp.float64)), features, rows.labels
+    )
     assert _relative(prediction, frepo_torch[f"{case}/prediction_t"]) < 1e-6
 
 

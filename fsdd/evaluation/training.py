@@ -153,6 +153,16 @@ def run(
         yield position + size, state, metrics
 
 
+def train(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array, dispatch: int = 1) -> State:
+    """`init` and all of `run`: the networks after their last step."""
+    last = init(network, recipe, synthetic, keys)
+    for _, state, metrics in run(network, recipe, synthetic, keys, last, dispatch=dispatch):
+        # Waiting keeps a long queue of steps from piling up.
+        jax.block_until_ready(metrics)
+        last = state
+    return last
+
+
 def _optimiser(recipe: Recipe, images: int) -> optax.GradientTransformation:
     options = {"weight_decay": recipe.weight_decay} if recipe.optimiser == "adamw" else {}
     schedule = rate_schedule(recipe, recipe.steps or default_steps(images))

@@ -1,0 +1,109 @@
+"""Training and scoring networks on a synthetic set."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fsdd.core.synthetic import SyntheticSet
+from fsdd.evaluation import training
+from fsdd.evaluation.training import Recipe
+from fsdd.networks import sampling
+from fsdd.networks.convnet import ConvNet
+
+NETWORK = ConvNet(3, width=4, depth=2)
+PLAIN = Recipe("adam", 1e-2, 0.0, "warmup_cosine", "none", False, 500, 20)
+
+
+@pytest.fixture
+def synthetic():
+    rng = np.random.default_rng(0)
+    return SyntheticSet(jnp.asarray(rng.normal(size=(6, 8, 8, 1)), jnp.float32), jnp.eye(3)[jnp.arange(6) % 3] - 1 / 3)
+
+
+def test_steps_are_frepos_and_interpolated():
+    assert [training.default_steps(n) for n in (1, 10, 100, 400, 500, 1_000, 2_000, 5_000, 50_000)] == [
+        1_000, 1_000, 2_000, 5_000, 5_000, 10_000, 40_000, 40_000, 40_000,
+    ]  # fmt: skip
+    steps = [training.default_steps(n) for n in range(10, 6_000, 10)]
+    assert steps == sorted(steps)
+    assert 1_000 < training.default_steps(30) < 2_000
+
+
+def test_the_jax_schedule_warms_up_and_decays():
+    schedule = training.rate_schedule(Recipe(rate=3e-4, schedule="warmup_cosine"), 1_000)
+    rates = np.array([schedule(step) for step in range(1_001)])
+    assert rates[0] == 0
+    assert rates.argmax() == 500
+    assert rates[500] == pytest.approx(3e-4)
+    assert rates[250] == pytest.approx(1.5e-4)
+    assert rates[1_000] == pytest.approx(3e-6, rel=1e-3)
+
+
+def test_training_is_adam_on_the_squared_error(synthetic):
+    """A loop written out with optax, on the same start."""
+    recipe, key = dataclasses.replace(PLAIN, steps=5), jax.random.key(3)
+    schedule = training.rate_schedule(recipe, 5)
+    optimiser = optax.adam(schedule)
+    params = sampling.sample(NETWORK, jax.random.fold_in(key, 0), (8, 8, 1))["params"]
+    moments = optimiser.init(params)
+
+    def loss(params):
+        logits = NETWORK.apply({"params": params}, synthetic.images).logits
+        return 0.5 * jnp.mean(jnp.sum((logits - synthetic.labels) ** 2, 1))
+
+    for _ in range(5):
+        updates, moments = optimiser.update(jax.grad(loss)(params), moments, params)
+        params = optax.apply_updates(params, updates)
+    state = training.train(NETWORK, recipe, synthetic, key[None])
+    for found, wanted in zip(jax.tree.leaves(state.variables["params"]), jax.tree.leaves(params), strict=True):
+        np.testing.assert_allclose(found[0], wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["none", "dsa"])
+def test_together_alone_scanned_or_resumed_it_is_the_same_network(synthetic, policy):
+    recipe, keys = dataclasses.replace(PLAIN, policy=policy), jax.random.split(jax.random.key(0), 2)
+    both = training.train(NETWORK, recipe, synthetic, keys).variables
+    alone = training.train(NETWORK, recipe, synthetic, keys[1:]).variables
+    scanned = training.train(NETWORK, recipe, synthetic, keys[1:], dispatch=10).variables
+    for together, one, many in zip(*map(jax.tree.leaves, (both, alone, scanned)), strict=True):
+        np.testing.assert_allclose(together[1], one[0], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(many, one, rtol=1e-3, atol=1e-5)
+    fresh = training.init(NETWORK, recipe, synthetic, keys[1:])
+    seventh = next(s for done, s, _ in training.run(NETWORK, recipe, synthetic, keys[1:], fresh) if done == 7)
+    *_, (_, state, _) = training.run(NETWORK, recipe, synthetic, keys[1:], seventh, start=7)
+    for resumed, one in zip(jax.tree.leaves(state.variables), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_array_equal(resumed, one)
+
+
+def test_a_large_set_is_trained_on_in_batches(synthetic):
+    recipe = dataclasses.replace(PLAIN, batch=2)
+    state = training.train(NETWORK, recipe, synthetic, jax.random.key(0)[None])
+    assert np.isfinite(jax.tree.leaves(state.variables)[0]).all()
+    whole = training.train(NETWORK, PLAIN, synthetic, jax.random.key(0)[None])
+    assert (jax.tree.leaves(state.variables)[0] != jax.tree.leaves(whole.variables)[0]).any()
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_norms_train(synthetic, norm):
+    network = ConvNet(3, width=4, depth=2, norm=norm)
+    state = training.train(network, PLAIN, synthetic, jax.random.key(0)[None])
+    images, classes = np.asarray(synthetic.images), np.arange(6) % 3
+    assert training.score(network, state.variables, images, classes)[0] > 0.5
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 7, 100])
+def test_score_counts_right_answers(synthetic, chunk):
+    variables = sampling.sample_many(NETWORK, jax.random.split(jax.random.key(0), 2), (8, 8, 1))
+    images = np.random.default_rng(1).normal(size=(7, 8, 8, 1)).astype(np.float32)
+    classes = np.arange(7) % 3
+    wanted = [
+        np.mean(
+            np.argmax(NETWORK.apply(jax.tree.map(lambda leaf, i=i: leaf[i], variables), images).logits, 1) == classes
+        )
+        for i in range(2)
+    ]
+    np.testing.assert_allclose(training.score(NETWORK, variables, images, classes, chunk=chunk), wanted)

@@ -1,0 +1,121 @@
+"""A whole run on real digits: every stage leaves what it promises, and a finished run is not repeated."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import fsdd
+from fsdd import config as configs
+from fsdd import pipeline
+from fsdd.io import stored
+
+FIELDS = {
+    "dataset": "digits",
+    "network.width": 16,
+    "objective.flip": False,
+    "stages": ("distill", "translate", "refine"),
+    "distill.uses": 60,
+    "translate.networks": 30,
+    "translate.rate": 1e-3,
+    "refine.networks": 4,
+    "refine.group": 2,
+    "refine.uses": 10,
+    "evaluate.networks": 2,
+    "evaluate.steps": 100,
+    "evaluate.stages": ("start", "refine"),
+}
+
+
+def _config(**changes):
+    config = configs.default()
+    config.update_from_flattened_dict(FIELDS | changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, pipeline.run(_config(), folder)
+
+
+def test_results_say_what_was_done(finished):
+    folder, results = finished
+    assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert {stage: result["steps"] for stage, result in results["stages"].items()} == {
+        "distill": 60, "translate": 30, "refine": 40,
+    }  # fmt: skip
+    for result in results["stages"].values():
+        assert 0 < result["compile_seconds"] < result["wall_seconds"]
+        assert result["curve"][-1]["step"] == result["steps"] - 1
+    for score in results["evaluations"]:
+        assert len(score["accuracies"]) == 2
+        assert score["mean"] == pytest.approx(np.mean(score["accuracies"]), abs=0.01)
+        assert (score["architecture"], score["width"], score["steps"]) == ("convnet", 16, 100)
+        assert score["test_images"] == 359
+    assert results["config"]["network.initialisation"] == "lecun"
+    assert results["versions"]["jax"] == jax.__version__
+
+
+def test_every_stage_lowers_its_loss(finished):
+    _, results = finished
+    for result in results["stages"].values():
+        losses = [point["nfr"] for point in result["curve"]]
+        assert np.mean(losses[-5:]) < np.mean(losses[:3])
+
+
+def test_the_stored_set_is_usable_without_us(finished):
+    folder, _ = finished
+    with np.load(folder / "synthetic.npz", allow_pickle=False) as arrays:
+        assert arrays["pixels"].shape == (10, 8, 8, 1)
+        assert 0 <= arrays["pixels"].min() <= arrays["pixels"].max() <= 1
+        np.testing.assert_array_equal(arrays["classes"], np.arange(10))
+    provenance = fsdd.load(folder / "synthetic.npz").provenance
+    assert provenance["config"]["distill.uses"] == 60
+    assert provenance["stages"]["refine"]["networks"] == 4
+    for picture in ("synthetic.png", "curves.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_run_is_loaded(finished):
+    folder, results = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npz")}
+    again = pipeline.run(_config(), folder)
+    assert again["evaluations"] == results["evaluations"]
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npz")} == before
+
+
+def test_an_adapted_translator_starts_another_run(finished, tmp_path):
+    folder, _ = finished
+    config = _config(
+        **{"translate.init": str(folder / "translate" / "translator"), "stages": ("distill", "translate")},
+        **{"evaluate.stages": (), "evaluate.networks": 0, "translate.ipcs": (1, 2), "translate.networks": 4},
+    )
+    results = pipeline.run(config, tmp_path)
+    # It goes on where the other ended: far below the loss of a set that was not translated.
+    fresh = json.loads((folder / "translate" / "result.json").read_text())["curve"][0]["nfr"]
+    assert results["stages"]["translate"]["curve"][0]["nfr"] < fresh
+    assert results["stages"]["translate"]["ipcs"] == [1, 2]
+    assert (tmp_path / "distill" / "ipc2" / "set.npz").is_file()
+
+
+def test_the_api_scores_a_stored_set(finished):
+    folder, _ = finished
+    from fsdd.data import sources
+    from fsdd.evaluation.training import Recipe
+
+    data = sources.load("digits")
+    saved = stored.load(folder / "synthetic.npz")
+    shares = fsdd.evaluate(saved, data.test_images, data.test_labels, networks=2, width=16, recipe=Recipe(steps=100))
+    assert shares.shape == (2,)
+    # Ten images teach far more than chance.
+    assert (shares > 0.3).all()
+
+
+def test_the_api_distils(tmp_path):
+    fields = FIELDS | {"stages": ("distill",), "distill.uses": 3, "evaluate.networks": 0, "evaluate.stages": ()}
+    made = fsdd.distill("digits", tmp_path, {name: value for name, value in fields.items() if name != "dataset"})
+    assert made.pixels.shape == (10, 8, 8, 1)
+    with pytest.raises(fsdd.UserError, match=r"distill\.usess"):
+        fsdd.distill("digits", tmp_path, {"distill.usess": 3})
