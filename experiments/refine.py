@@ -3,7 +3,8 @@
     python -m experiments.one_net --rows one_net_best_seed0 --data_dir ~/tensorflow_datasets
     python -m experiments.refine --data_dir ~/tensorflow_datasets
 
-About 1,000 updates each, so that the rows differ in how many networks they are spread over.
+About 1,000 updates each, so that the rows differ in how many networks they are spread over. 500 networks keep 256 real
+images each: pushing those through the networks is most of what a network costs.
 """
 
 from experiments import sweep
@@ -11,7 +12,8 @@ from experiments.sweep import Row
 from fsdd.io import pictures
 
 START = "one_net_best_seed0"
-SCHEDULES = ((1, 1024, 1), (8, 128, 8), (32, 32, 32), (125, 8, 125), (500, 2, 125))
+# K, uses of each, networks in memory at once, real images of each.
+SCHEDULES = ((1, 1024, 1, 1024), (8, 128, 8, 1024), (32, 32, 32, 1024), (125, 8, 125, 1024), (500, 2, 125, 256))
 
 ROWS = [
     Row(
@@ -25,10 +27,11 @@ ROWS = [
             "refine.networks": networks,
             "refine.uses": uses,
             "refine.group": group,
+            "refine.real_images": real_images,
         },
         after=START,
     )
-    for networks, uses, group in SCHEDULES
+    for networks, uses, group, real_images in SCHEDULES
 ]
 
 

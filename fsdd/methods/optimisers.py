@@ -5,9 +5,15 @@ import optax
 OPTIMISERS = {"adam": optax.adam, "adamw": optax.adamw, "lamb": optax.lamb}
 
 
-def cosine(rate: float, steps: int, final: float = 0.1) -> optax.Schedule:
-    """From `rate` down to `final * rate` over `steps`, as FRePo schedules the synthetic set."""
-    return optax.cosine_decay_schedule(rate, steps, final)
+def cosine(rate: float, steps: int, final: float = 0.1, warmup: float = 0.0) -> optax.Schedule:
+    """From `rate` down to `final * rate` over `steps`, after a linear rise from 0 over the first `warmup` share of them.
+
+    FRePo schedules the synthetic set so, without a warm-up. A translator needs one: Adam's first steps move all of its
+    weights alike, and what they do to the images adds up over channels.
+    """
+    if not warmup:
+        return optax.cosine_decay_schedule(rate, steps, final)
+    return optax.warmup_cosine_decay_schedule(0.0, rate, max(round(warmup * steps), 1), steps, final * rate)
 
 
 def build(name: str, schedule: optax.ScalarOrSchedule, **options) -> optax.GradientTransformation:
