@@ -1,4 +1,4 @@
-"""Translation at CIFAR-10 IPC 1: `w/o Pre-Train` (T = 3,000, 1,000 adaptation steps of a fresh translator), then `Refine`.
+"""Translation at CIFAR-10 IPC 1: `w/o Pre-Train` (T = 3,000, 1,000 steps of a fresh translator), then `Refine`.
 
 python -m experiments.adaptation --data_dir ~/tensorflow_datasets
 """

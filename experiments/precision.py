@@ -1,4 +1,4 @@
-"""What float32 costs at full width: prediction, loss and gradient against float64, factoring features or the Gram matrix.
+"""What float32 costs at full width, against float64, factoring features or the Gram matrix.
 
     python -m experiments.precision --data_dir ~/tensorflow_datasets
 

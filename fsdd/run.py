@@ -93,9 +93,14 @@ def _translator_to_load(config: ml_collections.ConfigDict, folder: pathlib.Path)
     return pathlib.Path(init).expanduser()
 
 
-def _translator_shapes(config: ml_collections.ConfigDict, image_shape: tuple[int, int, int]) -> dict:
+def build_translator(config: ml_collections.ConfigDict, channels: int) -> Translator:
+    """The translator that a config describes, for images of so many channels."""
     settings = config.translator
-    translator = Translator(image_shape[-1], settings.widths, settings.stride, settings.residual)
+    return Translator(channels, settings.widths, settings.stride, settings.residual)
+
+
+def _translator_shapes(config: ml_collections.ConfigDict, image_shape: tuple[int, int, int]) -> dict:
+    translator = build_translator(config, image_shape[-1])
     return jax.eval_shape(lambda: translation.fresh(translator, jax.random.key(0), image_shape))
 
 

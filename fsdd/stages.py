@@ -18,16 +18,16 @@ from fsdd.core.synthetic import SyntheticSet
 from fsdd.errors import UserError
 from fsdd.io import checkpoint, workdir
 from fsdd.io.atomic import replacing
-from fsdd.io.resumable import Resumable
+from fsdd.io.resumable import Resumable, clear
 from fsdd.methods import distillation, optimisers, streams, translation
 from fsdd.networks.translator import Translator
-from fsdd.run import Run, relevant
+from fsdd.run import Run, build_translator, relevant
 
 
 def run_all(run: Run) -> dict[str, SyntheticSet]:
     """Run or load every stage: the set that each left at the config's IPC, by name, "start" first."""
     config = run.config
-    ipcs = {config.ipc, *config.translate.ipcs}
+    ipcs = {config.ipc, *(config.translate.ipcs if "translate" in config.stages else ())}
     sets = {
         ipc: synthetic.from_real(run.real.images, run.data.train_labels, run.data.num_classes, ipc, config.seed)
         for ipc in sorted(ipcs)
@@ -89,6 +89,7 @@ def _stored(folder: pathlib.Path) -> SyntheticSet | None:
     """The set of a stage that is done."""
     if not (folder / "result.json").is_file():
         return None
+    clear(folder)
     try:
         with np.load(folder / "set.npz") as arrays:
             return SyntheticSet(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
@@ -117,9 +118,7 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
         return done
     settings, stream = config.translate, _stream(run, "translate")
     ipcs = settings.ipcs or (config.ipc,)
-    translator = Translator(
-        run.data.image_shape[-1], config.translator.widths, config.translator.stride, config.translator.residual
-    )
+    translator = build_translator(config, run.data.image_shape[-1])
     variables = start_translator(run, translator)
     labels = optimisers.build(settings.optimiser, settings.label_rate) if settings.labels else None
     rate = optimisers.cosine(settings.rate, stream.steps, settings.final, settings.warmup)

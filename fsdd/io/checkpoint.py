@@ -5,7 +5,6 @@ import functools
 import json
 import pathlib
 import re
-import shutil
 from collections.abc import Iterator
 
 import jax
@@ -51,11 +50,6 @@ class Checkpoints:
         with _writing(self._folder):
             self._manager.wait_until_finished()
             self._manager.close()
-
-    def discard(self) -> None:
-        """Close, and delete the checkpoints of a stage that is done."""
-        self.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def save_translator(folder: pathlib.Path, variables: dict, card: dict) -> None:

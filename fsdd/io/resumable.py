@@ -112,5 +112,11 @@ class Resumable:
 
     def discard(self) -> None:
         """Delete the state of an iteration whose result is stored."""
-        self._checkpoints.discard()
-        shutil.rmtree(self._folder / "journal", ignore_errors=True)
+        self._checkpoints.close()
+        clear(self._folder)
+
+
+def clear(folder: pathlib.Path) -> None:
+    """Delete what an iteration left in its folder: of one that was killed after its result had been stored, too."""
+    for name in ("checkpoints", "journal"):
+        shutil.rmtree(folder / name, ignore_errors=True)

@@ -6,7 +6,7 @@ OPTIMISERS = {"adam": optax.adam, "adamw": optax.adamw, "lamb": optax.lamb}
 
 
 def cosine(rate: float, steps: int, final: float = 0.1, warmup: float = 0.0) -> optax.Schedule:
-    """From `rate` down to `final * rate` over `steps`, after a linear rise from 0 over the first `warmup` share of them.
+    """From `rate` down to `final * rate` over `steps`, after a linear rise over the first `warmup` share of them.
 
     FRePo schedules the synthetic set so, without a warm-up. A translator needs one: Adam's first steps move all of its
     weights alike, and what they do to the images adds up over channels.

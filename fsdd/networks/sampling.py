@@ -18,5 +18,9 @@ def sample_many(network: nn.Module, keys: jax.Array, image_shape: tuple[int, int
 
 
 def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
-    """Features f_theta(x), `[n, h, w, c]` -> `[n, d]`, with running statistics where there are norms."""
-    return network.apply(variables, images).features
+    """Features f_theta(x), `[n, h, w, c]` -> `[n, d]`, with running statistics where there are norms.
+
+    At least float32, whatever the network computes in: what follows them is regression.
+    """
+    found = network.apply(variables, images).features
+    return found.astype(jnp.promote_types(found.dtype, jnp.float32))

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fsdd.core import krr
 from fsdd.methods import streams
 from fsdd.methods.streams import Real, Stream
+from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
 NETWORK = ConvNet(3, width=4, depth=2, norm="batch")
@@ -97,6 +99,19 @@ def test_cached_features_may_be_bfloat16(real):
     exact = _trace(Stream(1, 3, batch=8), real)["rows"]
     rounded = _trace(Stream(1, 3, batch=8, cache_dtype="bfloat16"), real)["rows"]
     np.testing.assert_allclose(rounded, exact, rtol=2e-2)
+
+
+def test_networks_may_compute_in_bfloat16(real):
+    """Predictions move by a few percent of their size, not more."""
+    network = ConvNet(3, width=16, depth=2, norm="batch")
+    variables = sampling.sample(network, jax.random.key(0), (8, 8, 1))
+    predictions = []
+    for dtype in (None, jnp.bfloat16):
+        features = sampling.features(network.clone(dtype=dtype), variables, real.images)
+        assert features.dtype == jnp.float32
+        predictions.append(krr.predict(features[12:], features[:12], real.labels[:12]))
+    distance = jnp.linalg.norm(predictions[1] - predictions[0]) / jnp.linalg.norm(predictions[0])
+    assert 0 < distance < 0.1
 
 
 def test_a_group_divides_the_networks():
