@@ -19,4 +19,5 @@ def get_config():
     config.refine.uses = 8
     config.objective.flip = False
     config.evaluate.stages = ("start", "distill", "translate", "refine")
+    config.evaluate.steps = 600
     return config

@@ -149,7 +149,6 @@ def few_networks(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict
         "translate.rate": 3e-3,
         "translate.final": 0.01,
         "translate.warmup": 0.2,
-        "refine.rate": 1e-2,
     }
     config.update_from_flattened_dict(values)
     return config

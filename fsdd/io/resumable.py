@@ -99,6 +99,8 @@ class Resumable:
         with replacing(self._folder / "journal" / f"{position}.json") as path:
             path.write_text(json.dumps(journal))
         self._checkpoints.save(position, state)
+        for old in sorted((self._folder / "journal").glob("*.json"), key=lambda path: int(path.stem))[:-3]:
+            old.unlink()
 
     def figures(self) -> dict:
         """What a finished iteration leaves in its result."""
