@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import provenance, stages
+from fsdd import estimate, provenance, stages
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.evaluation import training
@@ -42,6 +42,8 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path) -> dict[str, An
     """
     context = runs.prepare(config, folder)
     config = context.config
+    if line := estimate.describe(context):
+        print(line, flush=True)
     left = stages.run_all(context)
     last = list(left)[-1]
     results = {

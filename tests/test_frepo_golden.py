@@ -46,17 +46,15 @@ def float64():
 
 def _network(golden: dict[str, np.ndarray], dtype) -> tuple[ConvNet, sampling.Variables]:
     """The network that a golden file describes, and its variables; what the file leaves out is freshly initialised."""
-    prefix = "network/params/" if "network/batch_stats/BatchNorm_0/mean" not in golden else "network/"
-    given = {name.removeprefix(prefix): value for name, value in golden.items() if name.startswith("network/")}
-    kernels = [value for name, value in given.items() if "Conv_" in name and name.endswith("kernel")]
+    given = {name.removeprefix("network/"): value for name, value in golden.items() if name.startswith("network/")}
+    depth = sum("Conv_" in name and name.endswith("kernel") for name in given)
     classes = golden["y_s"].shape[-1]
-    network = ConvNet(classes, width=kernels[0].shape[-1], depth=len(kernels), norm="batch")
+    network = ConvNet(classes, width=given["params/Conv_0/kernel"].shape[-1], depth=depth, norm="batch")
     variables = sampling.sample(network, jax.random.key(0), golden["x_s"].shape[1:])
     used = set()
 
     def take(path, leaf):
         name = "/".join(key.key for key in path)
-        name = name if prefix == "network/" else name.removeprefix("params/")
         used.add(name)
         return jnp.asarray(given.get(name, leaf), dtype)
 

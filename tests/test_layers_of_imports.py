@@ -20,7 +20,12 @@ ALLOWED = {
     "config": {"core", "networks", "methods", "evaluation"},
     "run": {"core", "networks", "methods", "evaluation", "data", "io", "config", "provenance"},
     "stages": {"core", "networks", "methods", "evaluation", "data", "io", "config", "provenance", "run"},
-    "pipeline": {"core", "networks", "methods", "evaluation", "data", "io", "config", "provenance", "run", "stages"},
+    "estimate": {"networks", "evaluation", "run"},
+    "pipeline": {
+        *("core", "networks", "methods", "evaluation", "data", "io"),
+        *("config", "provenance", "run", "stages", "estimate"),
+    },
+    "api": {"core", "networks", "methods", "evaluation", "data", "io", "config", "pipeline"},
     "main": {"config", "pipeline"},
 }
 KEPT_OUT = {"array_record", "grain", "matplotlib", "ml_collections", "orbax", "tensorflow_datasets", "tqdm"}

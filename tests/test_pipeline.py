@@ -8,7 +8,8 @@ import pytest
 
 import fsdd
 from fsdd import config as configs
-from fsdd import pipeline
+from fsdd import estimate, pipeline
+from fsdd import run as runs
 from fsdd.io import stored
 
 FIELDS = {
@@ -76,6 +77,21 @@ def test_the_stored_set_is_usable_without_us(finished):
     assert provenance["stages"]["refine"]["networks"] == 4
     for picture in ("synthetic.png", "curves.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_estimate_counts_the_work_that_is_left(finished, tmp_path):
+    folder, _ = finished
+    context = runs.prepare(_config(), tmp_path)
+    train, test = 1438, 359
+    assert estimate.passes(context) == {
+        "distill": train + 2 * 60 * 10,
+        "translate": 30 * 1024 + 2 * 30 * 10,
+        "refine": 4 * 1024 + 2 * 40 * 10,
+        "evaluate": (3 * 100 * 10 + test) * 2 * 2,
+    }
+    assert list(estimate.passes(runs.prepare(_config(), folder))) == ["evaluate"]
+    assert estimate.describe(context) is None
+    assert 0 < estimate.seconds_per_image(context) < 1
 
 
 def test_a_finished_run_is_loaded(finished):
