@@ -6,9 +6,18 @@ python -m experiments.adaptation --data_dir ~/tensorflow_datasets
 from experiments import sweep
 from experiments.sweep import Row
 
+THIRTY_TWO = {"refine.networks": 32, "refine.uses": 32, "refine.group": 32}
+
 ROWS = [
     Row("without_pretraining", "cifar10_ipc1", {"stages": ("distill", "translate")}),
-    Row("translate_then_refine", "cifar10_ipc1", {}, after="without_pretraining"),
+    Row(
+        "translate_then_refine",
+        "cifar10_ipc1",
+        {"stages": ("distill", "translate", "refine")} | THIRTY_TWO,
+        after="without_pretraining",
+    ),
+    # The config as it is: what the README's command does.
+    Row("cifar10_ipc1", "cifar10_ipc1", {}, after="without_pretraining"),
 ]
 
 if __name__ == "__main__":

@@ -15,23 +15,24 @@ START = "one_net_best_seed0"
 # K, uses of each, networks in memory at once, real images of each.
 SCHEDULES = ((1, 1024, 1, 1024), (8, 128, 8, 1024), (32, 32, 32, 1024), (125, 8, 125, 1024), (500, 2, 125, 256))
 
+
+def _row(name: str, networks: int, uses: int, group: int, real_images: int, **fields) -> Row:
+    fields = {
+        "protocol": "best",
+        "seed": 0,
+        "stages": ("distill", "refine"),
+        "distill.uses": 4000,
+        "refine.networks": networks,
+        "refine.uses": uses,
+        "refine.group": group,
+        "refine.real_images": real_images,
+    } | fields
+    return Row(name, "cifar10_ipc1", fields, after=START)
+
+
 ROWS = [
-    Row(
-        f"refine_{networks}x{uses}",
-        "cifar10_ipc1",
-        {
-            "protocol": "best",
-            "seed": 0,
-            "stages": ("distill", "refine"),
-            "distill.uses": 4000,
-            "refine.networks": networks,
-            "refine.uses": uses,
-            "refine.group": group,
-            "refine.real_images": real_images,
-        },
-        after=START,
-    )
-    for networks, uses, group, real_images in SCHEDULES
+    *(_row(f"refine_{schedule[0]}x{schedule[1]}", *schedule) for schedule in SCHEDULES),
+    _row("refine_32x32_rate", 32, 32, 32, 1024, **{"refine.rate": 1e-2}),
 ]
 
 
@@ -40,7 +41,7 @@ def draw(results: list[dict]) -> None:
     series = {}
     for result in results:
         stage, score = result["stages"]["refine"], result["evaluations"][-1]
-        name = f"{stage['networks']} networks, {stage['steps'] // stage['networks']} uses"
+        name = result["row"].removeprefix("refine_").replace("x", " networks x ").replace("_rate", ", rate 1e-2")
         series[name] = ([stage["wall_seconds"]], [score["mean"]])
     pictures.curve(
         sweep.RESULTS / "refine.png", series, xlabel="seconds of refinement", ylabel="test accuracy (%)", log_x=True
