@@ -17,6 +17,7 @@ from fsdd.methods import optimisers, translation
 from fsdd.networks import layers, registry
 
 STAGES = ("distill", "translate", "refine")
+PRETRAINING = ("cache",)
 DTYPES = ("float32", "bfloat16")
 
 # What FRePo's two codes do differently (all other fields are common to both), and the best of both as measured:
@@ -52,7 +53,12 @@ PROTOCOLS = {
 PROTOCOLS["best"] = PROTOCOLS["jax"] | {"distill.optimiser": "adam", "evaluate.policy": "dsa"}
 
 # What depends on the machine and, but for rounding, not the result: (CPU, accelerator).
-_PLATFORM = {"compute.chunk": (128, 1024), "compute.dispatch": (1, 50), "compute.networks_at_once": (1, 16)}
+_PLATFORM = {
+    "compute.chunk": (128, 1024),
+    "compute.dispatch": (1, 50),
+    "compute.networks_at_once": (1, 16),
+    "compute.lane_images": (128, 1000),
+}
 
 
 def _stream(**fields: Any) -> dict[str, Any]:
@@ -103,6 +109,17 @@ def default() -> ml_collections.ConfigDict:
             # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json.
             "refine": _stream(networks=32, uses=32, group=32, real_images=1024)
             | {"optimiser": placeholder(str), "rate": 3e-3, "final": 0.1},
+            # N = 5,000 subsets of 10 to 100 classes, at most M = 4,000 real and I_max = 1,000 synthetic images each.
+            "subsets": {
+                "count": 5000,
+                "classes_min": 10,
+                "classes_max": 100,
+                "images": 4000,
+                "synthetic": 1000,
+                "views": 4,
+                "policy": "dsa",
+                "buckets": 8,
+            },
             "translator": {"widths": (64, 64, 64), "stride": 1, "residual": True, "statistics": "batch"},
             "autoencoder": {"steps": 1000, "batch": 128, "rate": 1e-3},
             "evaluate": {
@@ -126,6 +143,7 @@ def default() -> ml_collections.ConfigDict:
                 "chunk": placeholder(int),
                 "dispatch": placeholder(int),
                 "networks_at_once": placeholder(int),
+                "lane_images": placeholder(int),
                 "checkpoint_seconds": 60.0,
             },
         },
@@ -244,8 +262,14 @@ _WIDTHS = (
     "three whole numbers above 0",
 )
 _ORDER = (
-    (lambda value: value and all(stage in STAGES for stage in value) and len(set(value)) == len(value)),
-    f"some of {', '.join(STAGES)}, each at most once, in the order to run them",
+    (
+        lambda value: (
+            value
+            and any(all(stage in stages for stage in value) for stages in (STAGES, PRETRAINING))
+            and len(set(value)) == len(value)
+        )
+    ),
+    f"some of {', '.join(STAGES)}, each at most once, in the order to run them; or {', '.join(PRETRAINING)}",
 )
 
 _RULES: dict[str, tuple[Callable, str]] = {
@@ -274,6 +298,9 @@ _RULES: dict[str, tuple[Callable, str]] = {
     "translate.warmup": _UP_TO_ONE,
     "translate.label_rate": _POSITIVE,
     "translate.ipcs": _IPCS,
+    **{f"subsets.{field}": _at_least(1) for field in ("count", "images", "synthetic", "views", "buckets")},
+    **{f"subsets.{field}": _at_least(2) for field in ("classes_min", "classes_max")},
+    "subsets.policy": _one_of(augment.POLICIES),
     "translator.widths": _WIDTHS,
     "translator.stride": _one_of((1, 2, 4)),
     "translator.statistics": _one_of(translation.STATISTICS),
@@ -297,6 +324,7 @@ _RULES: dict[str, tuple[Callable, str]] = {
     "compute.chunk": _at_least(1),
     "compute.dispatch": _at_least(1),
     "compute.networks_at_once": _at_least(1),
+    "compute.lane_images": _at_least(1),
     "compute.checkpoint_seconds": _at_least(0),
 }
 

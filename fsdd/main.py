@@ -1,12 +1,23 @@
 """The command line.
 
-    python -m fsdd.main --config=configs/NAME.py [--config.FIELD=VALUE ...] [--workdir=FOLDER]
+    python -m fsdd.main --config=configs/NAME.py [--config.FIELD=VALUE ...] [--workdir=FOLDER] [--stage=STAGE]
+    python -m fsdd.main --inspect=FOLDER
 
 --config         a Python file whose get_config() returns the config; configs/ has some
 --config.FIELD   another value for a field, such as --config.ipc=10; fsdd/config.py has all fields
 --workdir        where the run leaves everything; default runs/<name of the config file>
+--stage          run one stage of a config that pre-trains
+--inspect        look at the cached subsets of a workdir; exit status 1 if any of them is damaged
+
+For several processes that share a workdir, on one host or many:
+
+--distributed    find the other processes as JAX does, under SLURM, Open MPI, Kubernetes or on a TPU pod
+--coordinator    or name one process's HOST:PORT, and with
+--processes      how many there are, and
+--process        which one this is, from 0
 """
 
+import dataclasses
 import importlib.machinery
 import importlib.util
 import logging
@@ -14,6 +25,7 @@ import pathlib
 import sys
 import threading
 import traceback
+from typing import Any
 
 import absl.logging
 import ml_collections
@@ -21,6 +33,25 @@ from absl import flags
 from ml_collections import config_flags
 
 from fsdd.errors import UserError
+
+_FLAGS = ("config", "workdir", "stage", "inspect", "coordinator")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What the command line asks for.
+
+    Attributes:
+        config: with the values given by flags.
+        workdir: where the run leaves everything.
+        stage: the one stage to run, or None for those of the config.
+        processes: what `fsdd.hosts.connect` takes, or None where there is one process.
+    """
+
+    config: ml_collections.ConfigDict
+    workdir: pathlib.Path
+    stage: str | None = None
+    processes: dict[str, Any] | None = None
 
 
 def run() -> None:
@@ -30,11 +61,19 @@ def run() -> None:
         if any(argument in ("--help", "-h", "-help") for argument in sys.argv[1:]):
             print(__doc__)
             return
-        config, folder = parse(sys.argv)
-        # Imported here because it takes seconds, which a mistyped flag need not wait for.
+        command = parse(sys.argv)
+        # Imported below because it takes seconds, which a mistyped flag need not wait for.
+        if isinstance(command, pathlib.Path):
+            from fsdd import inspection
+
+            sys.exit(0 if inspection.inspect(command) else 1)
+        if command.processes is not None:
+            from fsdd import hosts
+
+            hosts.connect(**command.processes)
         from fsdd import pipeline
 
-        report(pipeline.run(config, folder), folder)
+        report(pipeline.run(command.config, command.workdir, command.stage), command.workdir)
     except UserError as error:
         print(f"fsdd: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(2)
@@ -53,8 +92,8 @@ def _quieten() -> None:
     threading.excepthook = sys.unraisablehook = lambda _: None
 
 
-def parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
-    """The config, with the values given by flags, and the workdir.
+def parse(argv: list[str]) -> Command | pathlib.Path:
+    """What to do: a command, or the workdir to inspect.
 
     Args:
         argv: the program's name and its arguments.
@@ -63,25 +102,48 @@ def parse(argv: list[str]) -> tuple[ml_collections.ConfigDict, pathlib.Path]:
         UserError: a bad flag or a bad config file. The values of fields are checked later, by `fsdd.config.resolve`.
     """
     known = flags.FlagValues()
-    config_flag = flags.DEFINE_string("config", None, "", flag_values=known)
-    workdir_flag = flags.DEFINE_string("workdir", None, "", flag_values=known)
+    for name in _FLAGS:
+        flags.DEFINE_string(name, None, "", flag_values=known)
+    flags.DEFINE_boolean("distributed", False, "", flag_values=known)
+    for name in ("processes", "process"):
+        flags.DEFINE_integer(name, None, "", lower_bound=0, flag_values=known)
     known.set_gnu_getopt(True)
     try:
         rest = known(argv, known_only=True)[1:]
     except flags.Error as error:
         raise UserError(f"{_one_line(error)} (see --help)") from error
     _check_flags(rest)
-    if config_flag.value is None:
+    if known.inspect is not None:
+        return pathlib.Path(known.inspect).expanduser()
+    if known.config is None:
         raise UserError("--config is missing; allowed: a config file such as configs/quickstart.py")
-    path = pathlib.Path(config_flag.value).expanduser()
+    path = pathlib.Path(known.config).expanduser()
     config = _override(_read(path), rest)
-    return config, pathlib.Path(workdir_flag.value or pathlib.Path("runs") / path.stem).expanduser()
+    workdir = pathlib.Path(known.workdir or pathlib.Path("runs") / path.stem).expanduser()
+    return Command(config, workdir, known.stage, _processes(known))
+
+
+def _processes(known: flags.FlagValues) -> dict[str, Any] | None:
+    """What `fsdd.hosts.connect` takes, where any flag asks for several processes."""
+    explicit = {"coordinator": known.coordinator, "processes": known.processes, "process": known.process}
+    given = [name for name, value in explicit.items() if value is not None]
+    if known.distributed and given:
+        raise UserError(f"--distributed and --{given[0]} exclude each other: the first finds what the second says")
+    for name, value in explicit.items():
+        if given and value is None:
+            raise UserError(f"--{name} is missing; --coordinator, --processes and --process are needed together")
+    if given and not known.process < known.processes:
+        raise UserError(f"--process is {known.process}; allowed: 0 to {known.processes - 1}, below --processes")
+    return explicit if given else {} if known.distributed else None
 
 
 def _check_flags(arguments: list[str]) -> None:
     for argument in arguments:
         if not argument.lstrip("-").startswith(("config.", "noconfig.")) or not argument.startswith("-"):
-            raise UserError(f"{argument!r} is unknown; allowed: --config=FILE, --config.FIELD=VALUE, --workdir=FOLDER")
+            raise UserError(
+                f"{argument!r} is unknown; allowed: --config=FILE, --config.FIELD=VALUE, --workdir=FOLDER and what "
+                "--help shows"
+            )
 
 
 def _read(path: pathlib.Path) -> ml_collections.ConfigDict:
@@ -133,6 +195,13 @@ def _one_line(error: Exception) -> str:
 def report(results: dict, folder: pathlib.Path) -> None:
     """Print what a run gave, and where it is."""
     for stage, result in results["stages"].items():
+        if stage == "cache":
+            print(
+                f"cache: {result['subsets']} subsets, {result['bytes'] / 1e6:.1f} MB, {result['wall_seconds']:.0f} s "
+                f"in all, median NFR loss {result['before'][1]:.4f} -> {result['after'][1]:.4f}; look at it with "
+                f"--inspect={folder}"
+            )
+            continue
         print(
             f"{stage:10s} {result['steps']:6d} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s "
             f"(compiling {result['compile_seconds']:.0f} s), NFR loss {result['last']['nfr']:.4f}"
@@ -142,7 +211,8 @@ def report(results: dict, folder: pathlib.Path) -> None:
             f"accuracy of {result['stage']}: {result['mean']:.2f} +- {result['std']:.2f} % ({result['networks']} x "
             f"{result['architecture']} of width {result['width']}, {result['steps']} steps)"
         )
-    print(f"stored {folder / 'synthetic.npz'}; look at {folder / 'synthetic.png'}")
+    if results["evaluations"]:
+        print(f"stored {folder / 'synthetic.npz'}; look at {folder / 'synthetic.png'}")
 
 
 if __name__ == "__main__":

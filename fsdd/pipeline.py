@@ -18,21 +18,23 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import estimate, provenance, stages
+from fsdd import estimate, pretraining, provenance, stages
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
+from fsdd.errors import UserError
 from fsdd.evaluation import training
 from fsdd.io import pictures, stored, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.networks import registry
 
 
-def run(config: ml_collections.ConfigDict, folder: pathlib.Path) -> dict[str, Any]:
+def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | None = None) -> dict[str, Any]:
     """Do what is not done yet of a config's stages and evaluations, and store the set.
 
     Args:
         config: a delta on `fsdd.config.default()`.
         folder: the workdir; made if it is not there.
+        stage: the one stage to run of a config that pre-trains; None for all.
 
     Returns:
         What `<workdir>/results.json` holds.
@@ -40,8 +42,12 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path) -> dict[str, An
     Raises:
         UserError: the config, the data or the workdir is bad; what was on disk is still there.
     """
+    config = configs.resolve(config)
+    if set(config.stages) <= set(configs.PRETRAINING):
+        return pretraining.run(config, folder, stage)
+    if stage is not None:
+        raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
     context = runs.prepare(config, folder)
-    config = context.config
     if line := estimate.describe(context):
         print(line, flush=True)
     left = stages.run_all(context)

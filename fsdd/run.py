@@ -20,7 +20,17 @@ from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
 
 # Every use of randomness has a number of its own; what it draws depends on that, the seed and the step alone.
-_PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate")
+_PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate", "cache")
+
+
+def purpose_key(seed: int, purpose: str) -> jax.Array:
+    """The root of one purpose's randomness."""
+    return jax.random.fold_in(jax.random.key(seed), _PURPOSES.index(purpose))
+
+
+def fixed_key(config: ml_collections.ConfigDict) -> jax.Array:
+    """What determines the one fixed network, whatever the seed of the images: translators are tied to it."""
+    return jax.random.fold_in(purpose_key(config.network.seed, "distill"), 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +53,9 @@ class Run:
     real: streams.Real
     objective: nfr.Objective
 
-    def key(self, purpose: str, seed: int | None = None) -> jax.Array:
+    def key(self, purpose: str) -> jax.Array:
         """The root of one purpose's randomness."""
-        root = jax.random.key(self.config.seed if seed is None else seed)
-        return jax.random.fold_in(root, _PURPOSES.index(purpose))
+        return purpose_key(self.config.seed, purpose)
 
     def stage_folder(self, stage: str, ipc: int) -> pathlib.Path:
         """Where a stage's files for one IPC are; the config's own IPC needs no folder of its own."""
@@ -66,22 +75,27 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
     translator = _translator_to_load(config, folder)
     if translator is not None:
         checkpoint.check_translator(translator)
-    data = _load(config)
+    data = _load_target(config)
     if translator is not None:
         checkpoint.load_translator(translator, _translator_shapes(config, data.image_shape))
     workdir.create(folder)
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     labels = synthetic.centred_labels(data.train_labels, data.num_classes)
     real = streams.Real(jnp.asarray(fitted.apply(data.train_images)), jnp.asarray(labels))
+    return Run(config, folder, data, fitted, real, build_objective(config, data.num_classes))
+
+
+def build_objective(config: ml_collections.ConfigDict, num_classes: int) -> nfr.Objective:
+    """The NFR loss in the networks of Theta that a config describes."""
     network = ConvNet(
-        data.num_classes,
+        num_classes,
         width=config.network.width,
         depth=config.network.depth,
         norm=config.network.norm,
         initialisation=config.network.initialisation,
         dtype=jnp.dtype(config.network.dtype),
     )
-    return Run(config, folder, data, fitted, real, nfr.Objective(network, **config.objective))
+    return nfr.Objective(network, **config.objective)
 
 
 def _translator_to_load(config: ml_collections.ConfigDict, folder: pathlib.Path) -> pathlib.Path | None:
@@ -104,16 +118,23 @@ def _translator_shapes(config: ml_collections.ConfigDict, image_shape: tuple[int
     return jax.eval_shape(lambda: translation.fresh(translator, jax.random.key(0), image_shape))
 
 
-def _load(config: ml_collections.ConfigDict) -> RealSet:
+def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealSet:
+    """The real set that a config names; what is worth telling about it is printed."""
     data = sources.load(
         config.dataset,
         data_dir=config.data_dir,
         image_size=config.image_size,
-        test_fraction=config.test_fraction,
+        test_fraction=test_fraction,
         seed=config.seed,
     )
     for note in data.notes:
         print(note, flush=True)
+    return data
+
+
+def _load_target(config: ml_collections.ConfigDict) -> RealSet:
+    """The set to distil, found fit for the config."""
+    data = load(config, config.test_fraction)
     fewest = np.bincount(data.train_labels, minlength=data.num_classes).min()
     for field, ipcs in {"ipc": (config.ipc,), "translate.ipcs": config.translate.ipcs}.items():
         if max(ipcs, default=0) > fewest:
@@ -131,7 +152,8 @@ def _load(config: ml_collections.ConfigDict) -> RealSet:
 
 def relevant(config: ml_collections.ConfigDict, stages: tuple[str, ...]) -> dict[str, Any]:
     """The fields that the last of `stages` depends on: the common ones, its own and its predecessors'."""
-    skip = {"evaluate", "compute", "data_dir", "stages", *configs.STAGES, "translator", "autoencoder"} - set(stages)
+    skip = {"evaluate", "compute", "data_dir", "stages", *configs.STAGES, "subsets", "translator", "autoencoder"}
+    skip -= set(stages)
     if "translate" in stages:
         skip -= {"translator", "autoencoder"}
     fields = {name: value for name, value in configs.flat(config).items() if name.split(".")[0] not in skip}

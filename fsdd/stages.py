@@ -21,7 +21,7 @@ from fsdd.io.atomic import replacing
 from fsdd.io.resumable import Resumable, clear
 from fsdd.methods import distillation, optimisers, streams, translation
 from fsdd.networks.translator import Translator
-from fsdd.run import Run, build_translator, relevant
+from fsdd.run import Run, build_translator, fixed_key, relevant
 
 
 def run_all(run: Run) -> dict[str, SyntheticSet]:
@@ -58,12 +58,9 @@ def _stream(run: Run, stage: str) -> streams.Stream:
 
 
 def _keys(run: Run, stage: str) -> tuple[jax.Array, jax.Array]:
-    """Keys of a stage's networks and of its minibatches.
-
-    The one fixed network is the same whatever the seed of the images: translators are tied to it.
-    """
-    networks = run.key(stage, run.config.network.seed if stage == "distill" else None)
-    return jax.random.fold_in(networks, 0), jax.random.fold_in(run.key(stage), 1)
+    """Keys of a stage's networks and of its minibatches."""
+    root = run.key(stage)
+    return fixed_key(run.config) if stage == "distill" else jax.random.fold_in(root, 0), jax.random.fold_in(root, 1)
 
 
 def _follow(run: Run, stage: str, folder: pathlib.Path, label: str, step, state):

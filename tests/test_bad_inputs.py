@@ -82,10 +82,10 @@ def diverged(place) -> tuple[pathlib.Path, str]:
 
 def run(place: pathlib.Path, folder: pathlib.Path, *values: str) -> dict:
     """What the program does with tiny.py and `--config.<value>`, without a process of its own."""
-    config, workdir = main.parse(
+    command = main.parse(
         ["fsdd", f"--config={place / 'tiny.py'}", f"--workdir={folder}", *(f"--config.{value}" for value in values)]
     )
-    return pipeline.run(config, workdir)
+    return pipeline.run(command.config, command.workdir)
 
 
 def snapshot(folder: pathlib.Path) -> dict[str, bytes | None]:

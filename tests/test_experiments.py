@@ -28,7 +28,8 @@ SECOND = Row("second", "quickstart", TINY | {"stages": ("distill", "refine")}, a
 def test_commands_give_the_rows_own_config(row):
     words = shlex.split(sweep.command(row))
     assert words[:3] == ["python", "-m", "fsdd.main"]
-    config, folder = main.parse(words[2:])
+    command = main.parse(words[2:])
+    config, folder = command.config, command.workdir
     assert folder.name == row.name
     assert configs.flat(configs.resolve(config)) == configs.flat(configs.resolve(sweep.resolved(row)))
 

@@ -20,13 +20,17 @@ ALLOWED = {
     "config": {"core", "networks", "methods", "evaluation"},
     "run": {"core", "networks", "methods", "evaluation", "data", "io", "config", "provenance"},
     "stages": {"core", "networks", "methods", "evaluation", "data", "io", "config", "provenance", "run"},
-    "estimate": {"networks", "evaluation", "run"},
+    "cache": {"core", "networks", "methods", "data", "io", "config", "provenance", "run"},
+    "estimate": {"networks", "evaluation", "io", "run", "cache"},
+    "pretraining": {"data", "io", "config", "provenance", "cache", "estimate"},
     "pipeline": {
         *("core", "networks", "methods", "evaluation", "data", "io"),
-        *("config", "provenance", "run", "stages", "estimate"),
+        *("config", "provenance", "run", "stages", "estimate", "pretraining"),
     },
+    "inspection": {"data", "io", "config", "run", "cache", "pretraining"},
+    "hosts": set(),
     "api": {"core", "networks", "methods", "evaluation", "data", "io", "config", "pipeline"},
-    "main": {"config", "pipeline"},
+    "main": {"config", "pipeline", "inspection", "hosts"},
 }
 KEPT_OUT = {"array_record", "grain", "matplotlib", "ml_collections", "orbax", "tensorflow_datasets", "tqdm"}
 

@@ -13,6 +13,9 @@ the *features*: with
 
 R^T R = F F^T + lambda I and F = R^T Q1^T, hence w = Q1 R^{-T} Y, whose condition number is the square root of the
 Gram matrix's. `experiments/precision.py` measures what that buys.
+
+Rows may be padding (`Mask.rows`): their features and labels are zeroed and n counts the true rows alone, so that each
+is a column of [F, sqrt(lambda) I]^T at right angles to all others. It takes no part in w or in any gradient.
 """
 
 import chex
@@ -28,11 +31,11 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=_HIGHEST)
 
 
-def _factor(features: jax.Array, ridge: float) -> tuple[jax.Array, jax.Array]:
-    """Q1 `[d, n]` and R `[n, n]` of the module's docstring."""
+def _factor(features: jax.Array, relative: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Q1 `[d, n]` and R `[n, n]` of the module's docstring; lambda is `relative` times the trace."""
     n, d = features.shape
     # trace(F F^T) is the squared Frobenius norm: no Gram matrix needed.
-    scale = jnp.sqrt(ridge * jnp.sum(jnp.square(features)) / n)
+    scale = jnp.sqrt(relative * jnp.sum(jnp.square(features)))
     tall = jnp.concatenate([features.T, scale * jnp.eye(n, dtype=features.dtype)])
     q, r = jnp.linalg.qr(tall)
     return q[:d], r
@@ -41,15 +44,15 @@ def _factor(features: jax.Array, ridge: float) -> tuple[jax.Array, jax.Array]:
 # The head is kept transposed, `[c, d]`: every product below then runs along rows of d, and no matrix of real features
 # is ever transposed, which took most of the time on CPU.
 @jax.custom_vjp
-def _head(features: jax.Array, labels: jax.Array, ridge: float) -> jax.Array:
-    return _head_forward(features, labels, ridge)[0]
+def _head(features: jax.Array, labels: jax.Array, relative: jax.Array) -> jax.Array:
+    return _head_forward(features, labels, relative)[0]
 
 
-def _head_forward(features, labels, ridge):
-    q1, r = _factor(features, ridge)
+def _head_forward(features, labels, relative):
+    q1, r = _factor(features, relative)
     z = solve_triangular(r, labels, trans="T")
     head = _matmul(z.T, q1.T)
-    return head, (features, q1, r, z, head, ridge)
+    return head, (features, q1, r, z, head, relative)
 
 
 def _head_backward(residuals, head_bar):
@@ -58,17 +61,17 @@ def _head_backward(residuals, head_bar):
     With K = F F^T + lambda I, alpha = K^{-1} Y and G = K^{-1} F w_bar, the differential
     dw = dF^T alpha + F^T K^{-1} (dY - dK alpha), dK = dF F^T + F dF^T + dlambda I, gives
 
-        F_bar = alpha (w_bar - F^T G)^T - G w^T - 2 ridge / n <G, alpha> F,    Y_bar = G,
+        F_bar = alpha (w_bar - F^T G)^T - G w^T - 2 relative <G, alpha> F,    Y_bar = G,
 
     where alpha = R^{-1} z, G = R^{-1} Q1^T w_bar and F^T G = Q1 Q1^T w_bar: every term comes from the factors, none
     from the Gram matrix.
     """
-    features, q1, r, z, head, ridge = residuals
+    features, q1, r, z, head, relative = residuals
     projected = _matmul(head_bar, q1)
     alpha = solve_triangular(r, z)
     g = solve_triangular(r, projected.T)
     outside = head_bar - _matmul(projected, q1.T)
-    shrink = 2 * ridge / features.shape[0] * jnp.sum(g * alpha)
+    shrink = 2 * relative * jnp.sum(g * alpha)
     features_bar = _matmul(alpha, outside) - _matmul(g, head) - shrink * features
     return features_bar, g, None
 
@@ -76,24 +79,41 @@ def _head_backward(residuals, head_bar):
 _head.defvjp(_head_forward, _head_backward)
 
 
-def ridge_head(features: jax.Array, labels: jax.Array, ridge: float = RIDGE) -> jax.Array:
+def _fit(features: jax.Array, labels: jax.Array, ridge: float, rows: jax.Array | None) -> jax.Array:
+    """w `[c, d]`."""
+    if rows is None:
+        return _head(features, labels, ridge / len(features))
+    count = jnp.maximum(jnp.sum(rows), 1)
+    return _head(jnp.where(rows[:, None], features, 0), jnp.where(rows[:, None], labels, 0), ridge / count)
+
+
+def ridge_head(
+    features: jax.Array, labels: jax.Array, ridge: float = RIDGE, rows: jax.Array | None = None
+) -> jax.Array:
     """The ridge head w*_S fitted on a synthetic set (Eq. 2).
 
     Args:
         features: `[n, d]` features of the synthetic images in one network.
         labels: `[n, c]` their labels.
         ridge: the regulariser, relative to the mean of the Gram matrix's diagonal.
+        rows: bool `[n]`, false for padding; None if there is none.
 
     Returns:
         w `[d, c]`; the prediction for features `[m, d]` is `features @ w`. Differentiable in features and labels.
     """
     chex.assert_rank([features, labels], 2)
     chex.assert_equal_shape_prefix([features, labels], 1)
-    return _head(features, labels, ridge).T
+    return _fit(features, labels, ridge, rows).T
 
 
-def predict(features_t: jax.Array, features_s: jax.Array, labels_s: jax.Array, ridge: float = RIDGE) -> jax.Array:
+def predict(
+    features_t: jax.Array,
+    features_s: jax.Array,
+    labels_s: jax.Array,
+    ridge: float = RIDGE,
+    rows: jax.Array | None = None,
+) -> jax.Array:
     """KRR prediction `[m, c]` for `features_t` `[m, d]` from a synthetic set's `features_s` `[n, d]` and labels."""
     chex.assert_rank([features_t, features_s, labels_s], 2)
-    head = _head(features_s, labels_s, ridge)
+    head = _fit(features_s, labels_s, ridge, rows)
     return jnp.einsum("cd,md->cm", head, features_t.astype(head.dtype), precision=_HIGHEST).T

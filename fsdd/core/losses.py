@@ -1,23 +1,40 @@
-"""The NFR loss (Eq. 2) and the label margin that FRePo adds to it."""
+"""The NFR loss (Eq. 2) and the label margin that FRePo adds to it.
+
+Rows that are padding are left out of the means (`rows`, bool `[n]`), classes that are, of the margin (`classes`, bool
+`[c]`). Padded classes add nothing to a squared error as long as prediction and labels are zero there.
+"""
 
 import jax
 import jax.numpy as jnp
 
 
-def squared_error(prediction: jax.Array, labels: jax.Array) -> jax.Array:
+def _mean(values: jax.Array, rows: jax.Array | None) -> jax.Array:
+    if rows is None:
+        return jnp.mean(values)
+    return jnp.sum(jnp.where(rows, values, 0)) / jnp.maximum(jnp.sum(rows), 1)
+
+
+def squared_error(prediction: jax.Array, labels: jax.Array, rows: jax.Array | None = None) -> jax.Array:
     """Squared error summed over classes, averaged over the batch: `[n, c]`, `[n, c]` -> scalar."""
-    return jnp.mean(jnp.sum(jnp.square(prediction - labels), axis=-1))
+    return _mean(jnp.sum(jnp.square(prediction - labels), axis=-1), rows)
 
 
-def label_margin(labels: jax.Array) -> jax.Array:
+def label_margin(labels: jax.Array, rows: jax.Array | None = None, classes: jax.Array | None = None) -> jax.Array:
     """Mean over rows of -min(largest - second largest, 1/c), for labels `[n, c]`.
 
     It keeps learned labels decisive: each row gains until its best class leads by 1/c.
     """
+    count = labels.shape[-1] if classes is None else jnp.sum(classes)
+    if classes is not None:
+        labels = jnp.where(classes, labels, -jnp.inf)
     first, second = jnp.moveaxis(jax.lax.top_k(labels, 2)[0], -1, 0)
-    return jnp.mean(-jnp.minimum(first - second, 1 / labels.shape[-1]))
+    return _mean(-jnp.minimum(first - second, 1 / count), rows)
 
 
-def accuracy(prediction: jax.Array, labels: jax.Array) -> jax.Array:
+def accuracy(
+    prediction: jax.Array, labels: jax.Array, rows: jax.Array | None = None, classes: jax.Array | None = None
+) -> jax.Array:
     """Share of rows whose largest entry agrees: `[n, c]`, `[n, c]` -> scalar in [0, 1]."""
-    return jnp.mean(jnp.argmax(prediction, -1) == jnp.argmax(labels, -1))
+    if classes is not None:
+        prediction, labels = (jnp.where(classes, values, -jnp.inf) for values in (prediction, labels))
+    return _mean(jnp.argmax(prediction, -1) == jnp.argmax(labels, -1), rows)

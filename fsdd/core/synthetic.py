@@ -27,6 +27,19 @@ class SyntheticSet:
         return SyntheticSet(images, jnp.concatenate([self.labels, self.labels]))
 
 
+@flax.struct.dataclass
+class Mask:
+    """What of a padded synthetic set is no padding; padded images and labels are zero, and stay it.
+
+    Attributes:
+        rows: bool `[n]`.
+        classes: bool `[classes]`.
+    """
+
+    rows: jax.Array
+    classes: jax.Array
+
+
 def centred_labels(classes: np.ndarray, num_classes: int) -> np.ndarray:
     """One-hot rows minus 1/C: int `[n]` -> float32 `[n, C]`, the regression target of real images."""
     return (np.eye(num_classes, dtype=np.float32) - np.float32(1 / num_classes))[classes]

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from tqdm import tqdm
 
 from fsdd.data import images
 from fsdd.data.real import RealSet
@@ -86,4 +85,4 @@ def _read(files: list[pathlib.Path], image_size: int) -> np.ndarray:
     with ThreadPoolExecutor() as pool:
         # Threads help where files are large enough to need shrinking; with small ones they only wait for each other.
         decoded = pool.map(read, files) if image_size else map(read, files)
-        return images.stack(tqdm(decoded, "reading images", len(files), delay=5), len(files))
+        return images.stack(decoded, len(files), "reading images")

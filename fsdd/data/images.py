@@ -1,11 +1,13 @@
 """From encoded or decoded pictures to one uint8 array: grey or RGB, square, all of one size."""
 
 import os
+import sys
 from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 from fsdd.errors import UserError
 
@@ -46,12 +48,13 @@ def decode(file: str | os.PathLike | BinaryIO, where: str, image_size: int) -> n
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def stack(images: Iterable[tuple[str, np.ndarray]], count: int) -> np.ndarray:
+def stack(images: Iterable[tuple[str, np.ndarray]], count: int, label: str) -> np.ndarray:
     """Gather `count` decoded images in one array; if any of them is RGB, the grey ones become RGB.
 
     Args:
         images: pairs of a name for errors and uint8 `[h, h, c]`, c = 1 or 3.
         count: how many images there are, n.
+        label: what the progress bar says, which appears after 5 s.
 
     Returns:
         uint8 `[n, h, h, c]`.
@@ -60,7 +63,9 @@ def stack(images: Iterable[tuple[str, np.ndarray]], count: int) -> np.ndarray:
         UserError: an image's size differs from the first one's.
     """
     stacked = np.zeros((0, 0, 0, 0), np.uint8)
-    for index, (where, image) in enumerate(images):
+    # Where nobody watches, in a log, a line every half minute will do.
+    interval = 0.5 if sys.stderr.isatty() else 30.0
+    for index, (where, image) in enumerate(tqdm(images, label, count, delay=5, mininterval=interval)):
         height, width, channels = image.shape
         if index == 0:
             stacked = np.empty((count, *image.shape), np.uint8)

@@ -27,7 +27,8 @@ def load(
         data_dir: where TFDS keeps its sets; None for its own default. Other sources do not use it.
         image_size: 0 to keep the images as they are, which must then be squares of one size; else the side in pixels
             to which each image is centre-cropped and resized.
-        test_fraction: the part of each class, above 0 and below 1, held out for the test where there is no test split.
+        test_fraction: the part of each class held out for the test where there is no test split, below 1; with 0 there
+            are then no test images.
         seed: which images are held out.
 
     Returns:
@@ -38,11 +39,11 @@ def load(
     """
     if image_size < 0:
         raise UserError(f"image_size: {image_size}; allowed are 0 (keep the size) and a side in pixels above 0")
-    if not 0 < test_fraction < 1:
-        raise UserError(f"test_fraction: {test_fraction}; allowed are numbers above 0 and below 1")
+    if not 0 <= test_fraction < 1:
+        raise UserError(f"test_fraction: {test_fraction}; allowed are 0 and numbers above 0 and below 1")
     real = _read(dataset, data_dir, image_size)
     _check(real)
-    return real if len(real.test_images) else _hold_out(real, test_fraction, seed)
+    return real if len(real.test_images) or not test_fraction else _hold_out(real, test_fraction, seed)
 
 
 def _read(dataset: str, data_dir: str | None, image_size: int) -> RealSet:

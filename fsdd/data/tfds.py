@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets
-from tqdm import tqdm
 
 from fsdd.data import images
 from fsdd.data.real import RealSet
@@ -124,7 +123,7 @@ def _read(
                 labels[next(positions)] = record[label_key]
                 yield where, images.decode(io.BytesIO(record[image_key]), where, image_size)
 
-    return images.stack(tqdm(decoded(), f"reading {name}", count, delay=5), count), labels
+    return images.stack(decoded(), count, f"reading {name}"), labels
 
 
 def _records(source: Sequence) -> Iterator[dict]:

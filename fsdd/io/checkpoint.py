@@ -20,9 +20,13 @@ class Checkpoints:
 
     def __init__(self, folder: pathlib.Path):
         """Checkpoints in `folder`, which is made if it is not there."""
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+        # Each process of a job keeps the states of what it alone works on: none waits for another.
+        process = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(process, {process}, f"process{process}")
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=alone)
         self._folder = folder
         with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def save(self, step: int, state) -> None:

@@ -37,3 +37,10 @@ def bar(label: str, total: int, start: int = 0, unit: str = "step") -> tqdm:
         desc=label, total=total, initial=start, unit=unit, mininterval=0.5 if watched else 30.0, dynamic_ncols=watched,
         smoothing=0.05,
     )  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, for people."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

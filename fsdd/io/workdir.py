@@ -66,7 +66,15 @@ def check(folder: pathlib.Path, fields: dict[str, Any]) -> None:
         UserError: it was made with others (the first that differs is named), or what it holds is damaged.
     """
     read(folder / "result.json")
-    found = read(folder / "config.json")
+    compare(folder, read(folder / "config.json"), fields)
+
+
+def compare(folder: pathlib.Path, found: dict[str, Any] | None, fields: dict[str, Any]) -> None:
+    """See that the fields `found` in a folder, if any, are these.
+
+    Raises:
+        UserError: the first that differs is named.
+    """
     if found is None:
         return
     wanted = json.loads(json.dumps(fields))

@@ -4,9 +4,10 @@ import dataclasses
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from fsdd.core import krr, losses
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.core.synthetic import Mask, SyntheticSet
 from fsdd.methods.streams import Draw
 from fsdd.networks import sampling
 
@@ -27,11 +28,24 @@ class Objective:
     scale: float = 1.0
     ridge: float = krr.RIDGE
 
-    def __call__(self, synthetic: SyntheticSet, draw: Draw) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Loss of the ridge head fitted on S, on real rows of one network, plus the label margin; and its parts."""
-        rows = synthetic.mirrored() if self.flip else synthetic
-        features = sampling.features(self.network, draw.variables, rows.images)
-        prediction = krr.predict(draw.features, features, rows.labels, self.ridge)
+    def __call__(
+        self, synthetic: SyntheticSet, draw: Draw, mask: Mask | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Loss of the ridge head fitted on S, on real rows of one network, plus the label margin; and its parts.
+
+        `mask` tells what of S is padding. Real rows are never: who pads them draws among the true ones.
+        """
+        kept = mask or Mask(None, None)
+        prediction = self.predict(synthetic, draw, kept.rows)
         nfr = self.scale * losses.squared_error(prediction, draw.labels)
-        margin = losses.label_margin(synthetic.labels)
-        return nfr + margin, {"nfr": nfr, "margin": margin, "accuracy": losses.accuracy(prediction, draw.labels)}
+        margin = losses.label_margin(synthetic.labels, kept.rows, kept.classes)
+        accuracy = losses.accuracy(prediction, draw.labels, classes=kept.classes)
+        return nfr + margin, {"nfr": nfr, "margin": margin, "accuracy": accuracy}
+
+    def predict(self, synthetic: SyntheticSet, draw: Draw, rows: jax.Array | None = None) -> jax.Array:
+        """What the ridge head fitted on S predicts for the real rows of a draw, `[b, classes]`."""
+        if self.flip:
+            synthetic = synthetic.mirrored()
+            rows = None if rows is None else jnp.concatenate([rows, rows])
+        features = sampling.features(self.network, draw.variables, synthetic.images)
+        return krr.predict(draw.features, features, synthetic.labels, self.ridge, rows)

@@ -116,6 +116,13 @@ def fill(stream: Stream, network: nn.Module, real: Real, key: jax.Array, feature
 _sample_many = jax.jit(sampling.sample_many, static_argnums=(0, 2))
 
 
+def fixed_network(network: nn.Module, groups_key: jax.Array, image_shape: tuple[int, int, int]) -> sampling.Variables:
+    """The network of a stream of one, from the key that `run` is given for it."""
+    sample_key, _ = jax.random.split(jax.random.fold_in(groups_key, 0))
+    many = _sample_many(network, jax.random.split(sample_key, 1), image_shape)
+    return jax.tree.map(lambda leaf: leaf[0], many)
+
+
 def _choose(key: jax.Array, size: int, count: int) -> jax.Array:
     return jnp.arange(size) if count == size else jax.random.permutation(key, size)[:count]
 

@@ -602,7 +602,7 @@ def test_missing_and_damaged_tfds_files(tmp_path, spoil):
     ("arguments", "words"),
     [
         ({"image_size": -1}, ["image_size", "-1"]),
-        ({"test_fraction": 0}, ["test_fraction", "0"]),
+        ({"test_fraction": -0.1}, ["test_fraction", "-0.1"]),
         ({"test_fraction": 1.0}, ["test_fraction", "1.0"]),
         ({"test_fraction": float("nan")}, ["test_fraction", "nan"]),
     ],

@@ -1,0 +1,284 @@
+"""The caching stage: random subsets of the big set, each distilled in the one fixed network, into a store on disk.
+
+Any number of processes may work on one store: each claims the subsets that it distils, and adds them as one shard when
+they are done. A batch of subsets that is under way leaves checkpoints, which whoever claims it next goes on from.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import pathlib
+import shutil
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from fsdd import config as configs
+from fsdd import provenance
+from fsdd import run as runs
+from fsdd.core.whitening import Whitening, fit
+from fsdd.data import store
+from fsdd.data.real import RealSet
+from fsdd.data.subsets import Limits, Sampler, Subset
+from fsdd.errors import UserError
+from fsdd.io import progress, workdir
+from fsdd.io.atomic import replacing
+from fsdd.io.resumable import Resumable
+from fsdd.methods import caching, optimisers, streams
+
+# The claim of whoever fits the whitening; subsets have lower numbers.
+_WHITENING = 2**40
+_RELEVANT = (
+    "dataset",
+    "image_size",
+    "seed",
+    "whitening",
+    "network",
+    "objective",
+    "distill",
+    "subsets",
+)
+# Subset j of N may be made whatever N is; how they are packed changes nothing in them.
+_FREE = ("subsets.count", "subsets.buckets", "distill.networks", "distill.group", "distill.real_images")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """What the batches of a store share.
+
+    Attributes:
+        config: resolved.
+        folder: the store.
+        data: the big set in host memory.
+        whitening: fitted on its training split, once for the store.
+        sampler: draws its subsets.
+        programs: what lanes run through on this process's devices.
+        claims: of this process.
+    """
+
+    config: ml_collections.ConfigDict
+    folder: pathlib.Path
+    data: RealSet
+    whitening: Whitening
+    sampler: Sampler
+    programs: caching.Programs
+    claims: store.Claims
+
+    @property
+    def devices(self) -> int:
+        """Devices of this process."""
+        return self.programs.mesh.size
+
+    def bucket(self, index: int) -> int:
+        """Rows to which the synthetic set of subset `index` is padded: one of a few, evenly spaced as sizes are."""
+        step = -(-self.sampler.limits.synthetic // self.config.subsets.buckets)
+        return -(-math.prod(self.sampler.shape(index)) // step) * step
+
+    def lanes(self, bucket: int) -> int:
+        """Subsets of a bucket that are distilled at once."""
+        return self.devices * max(self.config.compute.lane_images // bucket, 1)
+
+    def chunk(self, bucket: int) -> int:
+        """Real images of a lane that pass through the network at once."""
+        return max(self.config.compute.chunk * self.devices // self.lanes(bucket), 1)
+
+    def real_rows(self, bucket: int) -> int:
+        """Rows to which the real images of a subset are padded: M, in whole chunks."""
+        return -(-self.sampler.limits.images // self.chunk(bucket)) * self.chunk(bucket)
+
+
+def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Cache:
+    """Check the config against itself, the store and the data, and open the store.
+
+    Args:
+        config: a delta on `fsdd.config.default()`.
+        folder: the workdir; the store is `<folder>/cache`.
+
+    Raises:
+        UserError: something does not fit; nothing on disk has changed then.
+    """
+    config = configs.resolve(config)
+    workdir.check_place(folder)
+    folder = folder / "cache"
+    card = workdir.read(folder / "card.json")
+    fields = relevant(config)
+    workdir.compare(folder, card and card.get("config"), fields)
+    data = runs.load(config)
+    limits = Limits(*(config.subsets[field.name] for field in dataclasses.fields(Limits)))
+    sampler = Sampler(data.train_labels, data.num_classes, limits, config.seed)
+    for note in sampler.notes:
+        print(note, flush=True)
+    identity = _identity(data)
+    workdir.compare(folder, card and card.get("set"), identity)
+    workdir.create(folder)
+    if card is None:
+        made = {"config": fields, "data_dir": config.data_dir, "set": identity}
+        workdir.write(folder / "card.json", made | provenance.summary())
+    claims = store.Claims(folder)
+    whitening = _whitening(config, data, folder, claims)
+    return Cache(config, folder, data, whitening, sampler, _programs(config, data, sampler.limits), claims)
+
+
+def relevant(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The fields that what is in a store depends on."""
+    fields = {name: value for name, value in configs.flat(config).items() if name.split(".")[0] in _RELEVANT}
+    return {name: value for name, value in fields.items() if name not in _FREE}
+
+
+def _identity(data: RealSet) -> dict[str, Any]:
+    """What tells a big set from another: its size, and a digest of its labels and of a thousand of its images."""
+    digest = hashlib.sha256(np.ascontiguousarray(data.train_labels))
+    digest.update(np.ascontiguousarray(data.train_images[:: max(len(data.train_images) // 1000, 1)]))
+    return {
+        "name": data.name,
+        "images": len(data.train_images),
+        "shape": list(data.image_shape),
+        "classes": data.num_classes,
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _whitening(config, data: RealSet, folder: pathlib.Path, claims: store.Claims) -> Whitening:
+    """The store's whitening: fitted by the first process, since another's rounding may differ."""
+    path = folder / "whitening.npz"
+    claims.take(_WHITENING, wait=True)
+    if not path.is_file():
+        fitted = fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
+        arrays = {name: value for name, value in vars(fitted).items() if value is not None}
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
+    claims.release(_WHITENING)
+    return load_whitening(path)
+
+
+def load_whitening(path: pathlib.Path) -> Whitening:
+    """The whitening of a store."""
+    try:
+        with np.load(path) as arrays:
+            return Whitening(**arrays)
+    except Exception as error:  # damaged files make NumPy raise many types
+        raise UserError(f"{path} cannot be read ({error}); delete it to have it fitted again") from error
+
+
+def _programs(config, data: RealSet, limits: Limits) -> caching.Programs:
+    settings, objective = config.distill, runs.build_objective(config, limits.classes_max)
+    rate = optimisers.cosine(settings.rate, settings.uses, settings.final)
+    recipe = caching.Recipe(
+        objective,
+        optimisers.build(settings.optimiser, rate),
+        settings.uses,
+        settings.batch or limits.images,
+        config.subsets.views,
+        config.subsets.policy,
+        config.network.cache_dtype,
+    )
+    variables = streams.fixed_network(objective.network, runs.fixed_key(config), data.image_shape)
+    return caching.Programs(recipe, variables, jax.local_devices(), config.compute.dispatch)
+
+
+def fill(cache: Cache) -> None:
+    """Distil the subsets that the store lacks and that no other process is at.
+
+    Raises:
+        UserError: a batch diverged, or the disk refuses; what was on disk is still there.
+    """
+    found = whole_shards(cache.folder)
+    began, total = time.monotonic(), sum(cache.bucket(index) for index in pending(cache, found))
+    while batch := _claim(cache, found):
+        remaining = sum(cache.bucket(index) for index in pending(cache, found))
+        label = f"cache, {sum(len(shard.indices) for shard in found)} of {cache.config.subsets.count} subsets done"
+        if remaining < total:
+            label += f", {progress.duration((time.monotonic() - began) * remaining / (total - remaining))} left"
+        found.append(_distil(cache, batch, label))
+        for index in batch:
+            cache.claims.release(index)
+
+
+def whole_shards(folder: pathlib.Path, known: Iterable[store.Shard] = ()) -> list[store.Shard]:
+    """The store's shards; damaged ones are named and put aside, so that their subsets are made again."""
+    found, damaged = store.shards(folder, known)
+    for path, reason in damaged.items():
+        print(f"{path} is damaged ({reason}): moved to {folder / 'damaged'}, its subsets are made again", flush=True)
+    if damaged:
+        store.set_aside(folder, damaged)
+    return found
+
+
+def pending(cache: Cache, found: Iterable[store.Shard]) -> list[int]:
+    """Subsets that are this process's to make and not in the store."""
+    done = {index for shard in found for index in shard.indices}
+    mine = range(jax.process_index(), cache.config.subsets.count, jax.process_count())
+    return [index for index in mine if index not in done]
+
+
+def _claim(cache: Cache, found: list[store.Shard]) -> list[int]:
+    """Claim the next batch, subsets of one bucket; empty if nothing is left. `found` is brought up to date."""
+    while True:
+        batch: list[int] = []
+        for index in pending(cache, found):
+            fits = not batch or cache.bucket(index) == cache.bucket(batch[0])
+            if fits and cache.claims.take(index):
+                batch.append(index)
+            if batch and len(batch) == cache.lanes(cache.bucket(batch[0])):
+                break
+        # Another process may have finished one between our look at the store and our claim.
+        found[:] = whole_shards(cache.folder, found)
+        left = set(pending(cache, found)) & set(batch)
+        for index in set(batch) - left:
+            cache.claims.release(index)
+        if left or not batch:
+            return sorted(left)
+
+
+def _distil(cache: Cache, batch: list[int], label: str) -> store.Shard:
+    """Distil a batch of subsets and add them to the store."""
+    subsets = [cache.sampler.draw(index) for index in batch]
+    programs, bucket = cache.programs, cache.bucket(batch[0])
+    lanes = programs.place(lanes_of(cache, subsets, bucket))
+    features = programs.features(lanes, cache.chunk(bucket))
+    before = programs.losses(lanes.start, features, lanes)
+    # How many lanes there are is in the name because checkpoints hold all of them.
+    packing = json.dumps([batch, len(before)])
+    scratch = cache.folder / "running" / hashlib.sha256(packing.encode()).hexdigest()[:16]
+    resumable = Resumable(scratch, label, cache.config.distill.uses, cache.config.compute.checkpoint_seconds)
+    start, state = resumable.restore(programs.init(lanes))
+    state = resumable.follow(programs.run(lanes, features, programs.place(state), start))
+    loss = np.stack([before, programs.losses(state.synthetic, features, lanes)], axis=-1)
+    seconds = {"seconds": round(resumable.seconds, 2), "compile_seconds": round(resumable.compile_seconds, 2)}
+    images, targets = np.asarray(state.synthetic.images), np.asarray(state.synthetic.labels)
+    done = [
+        store.Cached(
+            **vars(subset),
+            images=images[lane, : len(subset.start)],
+            targets=targets[lane, : len(subset.start), : len(subset.classes)],
+            loss=loss[lane],
+        )
+        for lane, subset in enumerate(subsets)
+    ]
+    shard = store.write(cache.folder, scratch, done, seconds | provenance.summary())
+    resumable.discard()
+    shutil.rmtree(scratch, ignore_errors=True)
+    return shard
+
+
+def lanes_of(cache: Cache, subsets: list[Subset], bucket: int) -> caching.Lanes:
+    """Subsets padded to a bucket's shape, and repeated to its number of lanes."""
+    root = runs.purpose_key(cache.config.seed, "cache")
+    padded = [
+        caching.lane(
+            cache.whitening.apply(cache.data.train_images[subset.rows]),
+            subset.labels,
+            subset.start,
+            jax.random.fold_in(root, subset.index),
+            real=cache.real_rows(bucket),
+            rows=bucket,
+            classes=cache.sampler.limits.classes_max,
+        )
+        for subset in subsets
+    ]
+    return caching.stack([padded[lane % len(padded)] for lane in range(cache.lanes(bucket))])

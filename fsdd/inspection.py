@@ -1,0 +1,82 @@
+"""A look at a store of cached subsets: what is in it, what is damaged, and what it looks like."""
+
+import pathlib
+
+import numpy as np
+
+from fsdd import config as configs
+from fsdd import pretraining
+from fsdd import run as runs
+from fsdd.cache import load_whitening
+from fsdd.data import store
+from fsdd.errors import UserError
+from fsdd.io import pictures, workdir
+
+_SHOWN, _CLASSES = 4, 4
+
+
+def inspect(folder: pathlib.Path) -> bool:
+    """Print what a workdir's store holds, and draw `subsets.png` and `losses.png` beside its card.
+
+    Returns:
+        Whether all of it is whole.
+
+    Raises:
+        UserError: there is no store.
+    """
+    place = folder / "cache"
+    card = workdir.read(place / "card.json")
+    if card is None:
+        raise UserError(f"--inspect is {str(folder)!r}, which has no cache/card.json; allowed: a workdir with a store")
+    found, damaged = store.shards(place)
+    figures = pretraining.summarise(found)
+    print(f"{place}: subsets of {card['set']['name']}, network seed {card['config']['network.seed']}")
+    for name, value in figures.items():
+        spread = isinstance(value, list) and value
+        print(f"  {name:16s} {'least {:g}, median {:g}, most {:g}'.format(*value) if spread else value}")
+    for path, reason in damaged.items():
+        print(f"  damaged: {path}: {reason}")
+    if aside := list((place / "damaged").glob("*")):
+        print(f"  {len(aside)} damaged shards were put aside in {place / 'damaged'}")
+    if found:
+        _draw_losses(place / "losses.png", found)
+        _draw_subsets(place, card, found)
+    return not damaged
+
+
+def _draw_losses(path: pathlib.Path, found: list[store.Shard]) -> None:
+    """The distribution of losses: each share of the subsets is below its value."""
+    subsets = [subset for shard in found for subset in shard.header["subsets"]]
+    shares = 100 * (np.arange(len(subsets)) + 0.5) / len(subsets)
+    series = {
+        "before": (shares, np.sort([subset["before"] for subset in subsets])),
+        "after": (shares, np.sort([subset["after"] for subset in subsets])),
+    }
+    pictures.curve(path, series, xlabel="share of the subsets (%)", ylabel="NFR loss in the fixed network")
+    print(f"  look at {path}")
+
+
+def _draw_subsets(place: pathlib.Path, card: dict, found: list[store.Shard]) -> None:
+    """Some classes of a few subsets: the real images they started from beside what became of them."""
+    config = configs.default()
+    names = ("dataset", "image_size", "seed")
+    config.update({name: card["config"][name] for name in names} | {"data_dir": card["data_dir"]})
+    try:
+        data, whitening = runs.load(config), load_whitening(place / "whitening.npz")
+    except UserError as error:
+        print(f"  no picture of subsets: {error}")
+        return
+    source = store.Source(found)
+    before, after, rows, titles = [], [], [], []
+    for position in np.unique(np.linspace(0, len(source) - 1, _SHOWN).round().astype(int)):
+        cached = source[int(position)]
+        classes = cached.labels[cached.start]
+        for label in np.unique(np.linspace(0, len(cached.classes) - 1, _CLASSES).round().astype(int)):
+            shown = np.flatnonzero(classes == label)[:4]
+            before.append(data.train_images[cached.rows[cached.start[shown]]] / np.float32(255))
+            after.append(whitening.invert(cached.images[shown]))
+            rows += [len(titles)] * len(shown)
+            titles.append(f"{cached.index}: {data.class_names[cached.classes[label]]}")
+    panels = {"real": np.concatenate(before), "distilled": np.concatenate(after)}
+    pictures.grid(place / "subsets.png", panels, np.array(rows), titles)
+    print(f"  look at {place / 'subsets.png'}")

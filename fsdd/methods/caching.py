@@ -1,0 +1,240 @@
+"""Many subsets distilled at once in the one fixed network (Alg. 2, lines 3-10): `1 Net`, one lane a subset.
+
+A lane is written for one subset and mapped: by `vmap` over those of a device, by `shard_map` over devices. Lanes of a
+bucket have one shape: images, rows and classes that a subset lacks are padding, which takes part in nothing. The real
+images enter as a few augmented views, whose features are computed once; a step draws from all views.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from fsdd.core import augment, loop, losses, synthetic
+from fsdd.core.synthetic import Mask, SyntheticSet
+from fsdd.methods import distillation
+from fsdd.methods.nfr import Objective
+from fsdd.methods.streams import Draw
+from fsdd.networks import sampling
+
+_AXIS = "lanes"
+
+
+@flax.struct.dataclass
+class Lanes:
+    """Subsets side by side, `[l, ...]` in every leaf; those of one bucket have one shape.
+
+    Attributes:
+        images: float32 `[l, r, h, w, c]`, real, whitened.
+        labels: float32 `[l, r, classes]`, centred over the subset's own classes.
+        count: int32 `[l]`, how many of the r rows are real.
+        key: `[l]` random keys.
+        start: S at the start, images `[l, s, h, w, c]` and labels `[l, s, classes]`.
+        mask: what of S is no padding.
+    """
+
+    images: jax.Array
+    labels: jax.Array
+    count: jax.Array
+    key: jax.Array
+    start: SyntheticSet
+    mask: Mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How every subset is distilled.
+
+    Attributes:
+        objective: the NFR loss.
+        optimiser: moves S.
+        steps: T.
+        batch: real rows a step sees, drawn with replacement from all views.
+        views: how often each real image is kept, first as it is, then augmented.
+        policy: one of `augment.POLICIES`.
+        cache_dtype: what kept features are stored in.
+    """
+
+    objective: Objective
+    optimiser: optax.GradientTransformation
+    steps: int
+    batch: int
+    views: int
+    policy: str
+    cache_dtype: str = "float32"
+
+
+def lane(
+    images: np.ndarray, labels: np.ndarray, start: np.ndarray, key: jax.Array, *, real: int, rows: int, classes: int
+) -> Lanes:
+    """One subset, padded: `Lanes` without the leading axis, on the host.
+
+    Args:
+        images: `[n, h, w, c]`, real, whitened.
+        labels: int `[n]`, in 0..C-1, all of them there.
+        start: int `[s]`, which of the images S starts from.
+        key: determines augmentations and minibatches.
+        real: r, n padded.
+        rows: s padded.
+        classes: C padded.
+    """
+    count = int(labels.max()) + 1
+    begin = SyntheticSet(_pad(images[start], rows), _pad(synthetic.initial_labels(labels[start], count), rows, classes))
+    mask = Mask(np.arange(rows) < len(start), np.arange(classes) < count)
+    targets = _pad(synthetic.centred_labels(labels, count), real, classes)
+    return Lanes(_pad(images, real), targets, np.array(len(images), np.int32), key, begin, mask)
+
+
+def _pad(array: np.ndarray, rows: int, columns: int | None = None) -> np.ndarray:
+    """Zeros after the rows, and after the columns, of an array."""
+    missing = [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1)
+    if columns is not None:
+        missing[1] = (0, columns - array.shape[1])
+    return np.pad(array, missing)
+
+
+def stack(lanes: Sequence[Lanes]) -> Lanes:
+    """Lanes of one bucket side by side."""
+
+    def together(*leaves):
+        return jnp.stack(leaves) if isinstance(leaves[0], jax.Array) else np.stack(leaves)
+
+    return jax.tree.map(together, *lanes)
+
+
+class Programs:
+    """What lanes run through, compiled once for each bucket.
+
+    Attributes:
+        mesh: 1-D; the number of lanes is a multiple of its size.
+        compiled: the steps of each bucket, by the shape of its synthetic images.
+    """
+
+    def __init__(self, recipe: Recipe, variables: sampling.Variables, devices: list[jax.Device], dispatch: int = 1):
+        """Programs for lanes over `devices`; `variables` is the one fixed network."""
+        self.mesh = Mesh(np.array(devices), (_AXIS,))
+        self.compiled: dict[tuple[int, ...], Callable] = {}
+        self._recipe = recipe
+        self._variables = jax.device_put(variables, NamedSharding(self.mesh, P()))
+        self._size = loop.steps_per_dispatch(dispatch, recipe.steps)
+        step = self._over_lanes(functools.partial(_step, recipe), constants=2)
+
+        def all_lanes(state, index, features, lanes, variables):
+            state, metrics = step(state, features, lanes, variables, index)
+            return state, jax.tree.map(jnp.mean, metrics)
+
+        self._many = loop.dispatcher(all_lanes, self._size)
+        self._fill = jax.jit(self._over_lanes(functools.partial(_view, recipe), constants=3), donate_argnums=0)
+        self._loss = jax.jit(self._over_lanes(functools.partial(_loss, recipe), constants=1))
+        self._init = jax.jit(jax.vmap(functools.partial(distillation.init, optimiser=recipe.optimiser)))
+
+    def _over_lanes(self, function: Callable, constants: int) -> Callable:
+        """Map a function of one lane over all of them; its last arguments, so many, are the same for all."""
+
+        def mapped(*arguments):
+            shared = arguments[-constants:]
+
+            def local(*lanes):
+                return jax.vmap(lambda *lane: function(*lane, *shared))(*lanes)
+
+            # No value passes between devices, so there is nothing to check; the check trips over jit within vmap.
+            spread = jax.shard_map(local, mesh=self.mesh, in_specs=P(_AXIS), out_specs=P(_AXIS), check_vma=False)
+            return spread(*arguments[:-constants])
+
+        return mapped
+
+    def place(self, tree):
+        """Spread lanes, or their states, over the mesh."""
+        return jax.device_put(tree, NamedSharding(self.mesh, P(_AXIS)))
+
+    def room(self, lanes: Lanes) -> jax.Array:
+        """Zeros where the features of real images will be, `[l, views, r, d]`."""
+        recipe = self._recipe
+        count, rows = lanes.images.shape[:2]
+        one = jax.eval_shape(
+            functools.partial(sampling.features, recipe.objective.network), self._variables, lanes.images[0, :1]
+        )
+        shape = (count, recipe.views, rows, one.shape[-1])
+        return jnp.zeros(shape, recipe.cache_dtype, device=NamedSharding(self.mesh, P(_AXIS)))
+
+    def features(self, lanes: Lanes, chunk: int) -> jax.Array:
+        """Real features of all views, `[l, views, r, d]`, a chunk of each lane at a time; `chunk` divides r."""
+        found = self.room(lanes)
+        for view in range(self._recipe.views):
+            for at in range(0, lanes.images.shape[1], chunk):
+                places = at + jnp.arange(chunk)
+                found = self._fill(found, lanes.images, lanes.key, self._variables, jnp.int32(view), places)
+        return found
+
+    def init(self, lanes: Lanes) -> distillation.State:
+        """Where all lanes start."""
+        return self.place(self._init(lanes.start))
+
+    def run(
+        self, lanes: Lanes, features: jax.Array, state: distillation.State, start: int = 0
+    ) -> Iterator[tuple[int, distillation.State, dict]]:
+        """Yield `(steps done, state, metrics)` as `streams.run` does; the state is donated to the next dispatch."""
+        rest = features, _without_images(lanes), self._variables
+        many = self._compile(state, rest)
+        for position in range(start, self._recipe.steps, self._size):
+            state, metrics = many(state, jnp.int32(position), *rest)
+            yield position + self._size, state, metrics
+
+    def _compile(self, state: distillation.State, rest: tuple) -> Callable:
+        shape = state.synthetic.images.shape
+        if shape not in self.compiled:
+            self.compiled[shape] = self._many.lower(state, jnp.int32(0), *rest).compile()
+        return self.compiled[shape]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the most demanding of the compiled steps takes on one device."""
+        analyses = [step.memory_analysis() for step in self.compiled.values()]
+        return max((found.argument_size_in_bytes + found.temp_size_in_bytes for found in analyses), default=0)
+
+    def losses(self, found: SyntheticSet, features: jax.Array, lanes: Lanes) -> np.ndarray:
+        """NFR loss of each lane's S on all its real images, as they are, in the fixed network: `[l]`."""
+        return np.asarray(self._loss(found, features, _without_images(lanes), self._variables))
+
+
+def _without_images(lanes: Lanes) -> Lanes:
+    """A step needs real features only."""
+    return lanes.replace(images=None, start=None)
+
+
+def _view(recipe: Recipe, buffer, images, key, variables, view, places):
+    """Write the features of some rows of one view into a lane's buffer `[views, r, d]`."""
+
+    def augmented(place):
+        # A kind for every image: the same whatever is beside it.
+        image_key = jax.random.fold_in(jax.random.fold_in(key, view), place)
+        changed = augment.augment(image_key, images[place][None], recipe.policy)[0]
+        return jnp.where(view == 0, images[place], changed)
+
+    found = sampling.features(recipe.objective.network, variables, jax.vmap(augmented)(places))
+    return jax.lax.dynamic_update_slice(buffer, found.astype(buffer.dtype)[None], (view, places[0], 0))
+
+
+def _step(recipe: Recipe, state, features, lane, variables, index):
+    """One update of one lane on a minibatch of its views."""
+    chex.assert_rank(features, 3)
+    key = jax.random.fold_in(jax.random.fold_in(lane.key, recipe.views), index)
+    rows = jax.random.randint(key, (recipe.batch,), 0, lane.count * recipe.views)
+    view, row = rows // lane.count, rows % lane.count
+    draw = Draw(variables, features[view, row], lane.labels[row])
+    objective = functools.partial(recipe.objective, mask=lane.mask)
+    return distillation.step(state, draw, objective=objective, optimiser=recipe.optimiser)
+
+
+def _loss(recipe: Recipe, found, features, lane, variables):
+    prediction = recipe.objective.predict(found, Draw(variables, features[0], lane.labels), lane.mask.rows)
+    rows = jnp.arange(len(lane.labels)) < lane.count
+    return recipe.objective.scale * losses.squared_error(prediction, lane.labels, rows)
