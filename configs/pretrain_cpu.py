@@ -3,8 +3,8 @@
     python -m fsdd.main --config=configs/pretrain_cpu.py --stage=cache --config.data_dir=DATA
 
 DATA is where the TFDS set `tiny_imagenet32` (100,000 images of 200 classes) is prepared as array_record. It may be
-stopped at any moment; the same command goes on. 200 subsets of 10 to 20 synthetic images are 4.3 PFLOP, about 4 hours of
-caching at 300 GFLOP/s; the run prints its own estimate. The store is usable while it grows.
+stopped at any moment; the same command goes on. 200 subsets of 10 to 20 synthetic images are 4.3 PFLOP, about 4 hours
+of caching at 300 GFLOP/s; the run prints its own estimate. The store is usable while it grows.
 """
 
 from fsdd import config as configs

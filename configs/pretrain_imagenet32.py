@@ -3,8 +3,8 @@
     python -m fsdd.main --config=configs/pretrain_imagenet32.py --stage=cache --config.data_dir=DATA
 
 DATA is where TFDS has `imagenet_resized/32x32` prepared as array_record. Caching distils 5,000 subsets of about 510
-synthetic images on average for T = 3,000 steps each, 11 EFLOP in all: README.md, "Pre-training", has the estimate for one
-GPU and for eight, and the commands for one host and for many.
+synthetic images on average for T = 3,000 steps each, 11 EFLOP in all: README.md, "Pre-training", has the estimate for
+one GPU and for eight, and the commands for one host and for many.
 """
 
 from fsdd import config as configs

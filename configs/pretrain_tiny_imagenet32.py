@@ -2,9 +2,9 @@
 
     python -m fsdd.main --config=configs/pretrain_tiny_imagenet32.py --stage=cache --config.data_dir=DATA
 
-DATA is where the TFDS set `tiny_imagenet32` (100,000 images of 200 classes) is prepared as array_record. 400 subsets of at
-most 100 synthetic images and T = 1,000 steps are 34 PFLOP, about 8 minutes of caching at 75 TFLOP/s: a prediction, not
-yet measured.
+DATA is where the TFDS set `tiny_imagenet32` (100,000 images of 200 classes) is prepared as array_record. 400 subsets of
+at most 100 synthetic images and T = 1,000 steps are 34 PFLOP, about 8 minutes of caching at 75 TFLOP/s: a prediction,
+not yet measured.
 """
 
 from fsdd import config as configs

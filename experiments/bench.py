@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import threadpoolctl
 
 from experiments import sweep
@@ -20,7 +22,7 @@ from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.evaluation import training
 from fsdd.io import workdir
-from fsdd.methods import distillation, nfr, optimisers, streams, translation
+from fsdd.methods import caching, distillation, nfr, optimisers, streams, translation
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
@@ -49,6 +51,22 @@ def convolution_rate() -> float:
         lambda x, k: jax.lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     )
     return 2 * 128 * 16 * 16 * 9 * 128 * 256 / seconds(convolve, x, kernel)
+
+
+def _lanes(network: ConvNet, variables: dict, adam: optax.GradientTransformation, rate: float) -> dict:
+    """A step of four subsets of ten synthetic images at once."""
+    rng = np.random.default_rng(0)
+    recipe = caching.Recipe(nfr.Objective(network), adam, 1, 256, 1, "none")
+    labels = np.repeat(np.arange(10), 25)
+    lane = caching.lane(
+        rng.normal(size=(250, *SHAPE)).astype(np.float32), labels, np.arange(0, 250, 25), jax.random.key(0),
+        real=250, rows=10, classes=10,
+    )  # fmt: skip
+    programs = caching.Programs(recipe, variables, jax.devices())
+    lanes = programs.place(caching.stack([lane] * 4))
+    features = programs.features(lanes, 50)
+    taken = seconds(lambda: next(programs.run(lanes, features, programs.init(lanes))))
+    return {"step": "cache, 4 subsets at once", "seconds": taken, "floor": 4 * IMAGES * FORWARD * 2 / rate}
 
 
 def main() -> None:
@@ -92,6 +110,8 @@ def main() -> None:
             many = seconds(lambda s, f=scanned, d=draw: f(jax.tree.map(jnp.copy, s), jnp.int32(0), d), state, repeats=3)
             rows.append({"step": name, "seconds": single, "in_scan": many / 10, "floor": flops / rate})
             print(rows[-1], flush=True)
+        rows.append(_lanes(network, variables, adam, rate))
+        print(rows[-1], flush=True)
         for chunk in (128, REAL):
             chunks = [real[at : at + chunk] for at in range(0, REAL, chunk)]
             taken = seconds(lambda c=chunks: [forward(variables, x) for x in c], repeats=3)

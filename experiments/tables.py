@@ -54,11 +54,33 @@ def bench() -> str:
     return "\n".join([*lines, "", rate])
 
 
+def caching() -> str:
+    """What the cached subsets of experiments/caching.py took, and their losses."""
+    found = load("caching")
+    if not found:
+        return ""
+    subsets, seconds = found["subsets"], found["wall_seconds"]
+    lines = [
+        f"{len(subsets)} subsets in {seconds:.0f} s, {found['compile_seconds']:.0f} s of it compiling: "
+        f"{len(subsets) / seconds:.3f} a second. Floor: {found['floor_seconds']:.0f} s, the FLOPs of their images over "
+        f"{found['convolution_flops'] / 1e9:.0f} GFLOP/s, this machine's own.",
+        "",
+        "| subset | classes | real images | synthetic | NFR loss before | after |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in subsets:
+        lines.append(
+            f"| {one['index']} | {one['classes']} | {one['images']} | {one['synthetic']} | {one['before']:.3f} | "
+            f"{one['after']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Replace what stands between `<!-- NAME -->` and `<!-- end -->` in both pages."""
     for page in (ROOT / "README.md", ROOT / "experiments" / "README.md"):
         text = page.read_text()
-        for function in (runs, commands, precision, bench):
+        for function in (runs, commands, precision, bench, caching):
             pattern = rf"(<!-- {function.__name__} -->\n).*?(<!-- end -->)"
             text = re.sub(pattern, lambda m, f=function: f"{m[1]}{f()}\n{m[2]}", text, flags=re.DOTALL)
         page.write_text(text)
