@@ -197,6 +197,9 @@ def fill(cache: Cache) -> None:
         found.append(_distil(cache, batch, label))
         for index in batch:
             cache.claims.release(index)
+    if len({index for shard in found for index in shard.indices}) >= cache.config.subsets.count:
+        # Of batches that were packed otherwise, for another number of devices, say.
+        shutil.rmtree(cache.folder / "running", ignore_errors=True)
 
 
 def whole_shards(folder: pathlib.Path, known: Iterable[store.Shard] = ()) -> list[store.Shard]:
@@ -237,11 +240,13 @@ def _claim(cache: Cache, found: list[store.Shard]) -> list[int]:
 
 def _distil(cache: Cache, batch: list[int], label: str) -> store.Shard:
     """Distil a batch of subsets and add them to the store."""
+    began, compiled = time.monotonic(), progress.compile_clock.programs
     subsets = [cache.sampler.draw(index) for index in batch]
     programs, bucket = cache.programs, cache.bucket(batch[0])
     lanes = programs.place(lanes_of(cache, subsets, bucket))
     features = programs.features(lanes, cache.chunk(bucket))
     before = programs.losses(lanes.start, features, lanes)
+    preparing = time.monotonic() - began
     # How many lanes there are is in the name because checkpoints hold all of them.
     packing = json.dumps([batch, len(before)])
     scratch = cache.folder / "running" / hashlib.sha256(packing.encode()).hexdigest()[:16]
@@ -249,7 +254,13 @@ def _distil(cache: Cache, batch: list[int], label: str) -> store.Shard:
     start, state = resumable.restore(programs.init(lanes))
     state = resumable.follow(programs.run(lanes, features, programs.place(state), start))
     loss = np.stack([before, programs.losses(state.synthetic, features, lanes)], axis=-1)
-    seconds = {"seconds": round(resumable.seconds, 2), "compile_seconds": round(resumable.compile_seconds, 2)}
+    made = {
+        "seconds": round(preparing + resumable.seconds, 2),
+        "compile_seconds": round(resumable.compile_seconds, 2),
+        "programs_compiled": progress.compile_clock.programs - compiled,
+        "bucket": bucket,
+        "lanes": len(before),
+    }
     images, targets = np.asarray(state.synthetic.images), np.asarray(state.synthetic.labels)
     done = [
         store.Cached(
@@ -260,7 +271,7 @@ def _distil(cache: Cache, batch: list[int], label: str) -> store.Shard:
         )
         for lane, subset in enumerate(subsets)
     ]
-    shard = store.write(cache.folder, scratch, done, seconds | provenance.summary())
+    shard = store.write(cache.folder, scratch, done, made | provenance.summary())
     resumable.discard()
     shutil.rmtree(scratch, ignore_errors=True)
     return shard

@@ -90,7 +90,20 @@ def test_a_store_holds_what_the_config_asks_for(whole):
     assert results["stages"]["cache"]["subsets"] == 12
     card = json.loads((whole / "cache" / "card.json").read_text())
     assert (card["config"]["network.seed"], card["set"]["name"], card["set"]["images"]) == (0, "digits", 1797)
-    assert not list((whole / "cache" / "running").iterdir())
+    assert not (whole / "cache" / "running").exists()
+
+
+def test_every_bucket_is_compiled_once(whole):
+    """The fill, the losses, the start and the step: what a batch compiles, a later one of its bucket does not."""
+    shards = sorted(store.shards(whole / "cache")[0], key=lambda shard: shard.path.stat().st_mtime_ns)
+    compiled = {}
+    for shard in shards:
+        made = shard.header["made"]
+        compiled.setdefault(made["bucket"], []).append(made["programs_compiled"])
+    assert len(shards) > len(compiled) == 2
+    for first, *later in compiled.values():
+        assert first > 0
+        assert not any(later), compiled
 
 
 def test_a_second_run_adds_nothing(whole, capsys):
@@ -150,7 +163,7 @@ def test_killed_at_random_moments(whole, tmp_path):
     assert hits, "no kill met a running process"
     _finish(_start(tmp_path / "run"))
     _assert_same(_contents(whole), _contents(tmp_path / "run"))
-    assert not list((tmp_path / "run" / "cache" / "running").iterdir())
+    assert not (tmp_path / "run" / "cache" / "running").exists()
 
 
 def test_a_damaged_shard_is_named_and_made_again(whole, tmp_path, capsys):

@@ -14,10 +14,10 @@ _COMPILE_EVENTS = (
 
 
 class _CompileClock:
-    """Seconds that this process has spent tracing and compiling."""
+    """Seconds that this process has spent tracing and compiling, and how many programs came of it."""
 
     def __init__(self):
-        self.seconds = 0.0
+        self.seconds, self.programs = 0.0, 0
         self._lock = threading.Lock()
         jax.monitoring.register_event_duration_secs_listener(self._add)
 
@@ -25,6 +25,7 @@ class _CompileClock:
         if event in _COMPILE_EVENTS:
             with self._lock:
                 self.seconds += duration
+                self.programs += event == _COMPILE_EVENTS[-1]
 
 
 compile_clock = _CompileClock()

@@ -114,7 +114,7 @@ def test_many_steps_a_dispatch_are_the_same_steps():
     np.testing.assert_allclose(scanned.images, singly.images, atol=1e-5)
 
 
-def test_one_bucket_is_compiled_once():
+def test_a_bucket_is_compiled_once():
     recipe = _recipe(steps=3)
     programs = caching.Programs(recipe, VARIABLES, jax.devices())
     for rows in (6, 12, 6, 12):
