@@ -6,6 +6,7 @@ stored = fsdd.distill("photos/", workdir="runs/photos", fields={"ipc": 10, "imag
 stored.pixels, stored.classes                       # train on these
 fsdd.evaluate(stored, test_images, test_labels)     # accuracies of fresh networks trained on them
 stored = fsdd.load("runs/photos/synthetic.npz")
+translator = fsdd.pretrain("big/", workdir="runs/big")  # for fields={"translate.init": str(translator)}
 """
 
 import importlib
@@ -13,6 +14,7 @@ import importlib
 _HOMES = {
     "distill": "fsdd.api",
     "evaluate": "fsdd.api",
+    "pretrain": "fsdd.api",
     "load": "fsdd.io.stored",
     "save": "fsdd.io.stored",
     "StoredSet": "fsdd.io.stored",

@@ -4,10 +4,11 @@ import pathlib
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import pipeline
+from fsdd import pipeline, rules
 from fsdd.errors import UserError
 from fsdd.evaluation import training
 from fsdd.io import stored as storage
@@ -28,18 +29,42 @@ def distill(dataset: str, workdir: str | pathlib.Path, fields: dict[str, Any] | 
     Raises:
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
+    pipeline.run(_config(fields or {}, dataset=dataset), pathlib.Path(workdir))
+    return storage.load(pathlib.Path(workdir) / "synthetic.npz")
+
+
+def pretrain(dataset: str, workdir: str | pathlib.Path, fields: dict[str, Any] | None = None) -> pathlib.Path:
+    """Pre-train a translator on cached subsets of a big set; a call that was interrupted continues from its workdir.
+
+    Args:
+        dataset: as in `distill`.
+        workdir: the folder that keeps the store, the record and the translator.
+        fields: config fields by dotted name, such as `{"subsets.count": 100, "pretrain.steps": 5000}`.
+
+    Returns:
+        The translator's folder: the value of `translate.init` with which `distill` adapts it.
+
+    Raises:
+        UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
+    """
+    config = _config({"stages": rules.PRETRAINING} | (fields or {}), dataset=dataset)
+    pipeline.run(config, pathlib.Path(workdir))
+    return pathlib.Path(workdir) / "translator"
+
+
+def _config(fields: dict[str, Any], dataset: str) -> ml_collections.ConfigDict:
+    """The default config with some fields changed."""
     config = configs.default()
     config.dataset = dataset
     known = configs.flat(config)
-    for name, value in (fields or {}).items():
+    for name, value in fields.items():
         if name not in known:
             raise UserError(f"config.{name} is not a field; see fsdd/config.py for all of them")
         try:
             config.update_from_flattened_dict({name: value})
         except TypeError as error:
             raise UserError(f"config.{name} is {value!r}; allowed: a value like {known[name]!r}") from error
-    pipeline.run(config, pathlib.Path(workdir))
-    return storage.load(pathlib.Path(workdir) / "synthetic.npz")
+    return config
 
 
 def evaluate(

@@ -181,25 +181,35 @@ def _programs(config, data: RealSet, limits: Limits) -> caching.Programs:
     return caching.Programs(recipe, variables, jax.local_devices(), config.compute.dispatch)
 
 
-def fill(cache: Cache) -> None:
+def fill(cache: Cache, count: int | None = None) -> None:
     """Distil the subsets that the store lacks and that no other process is at.
+
+    Args:
+        cache: the store.
+        count: how many subsets, from the first; None for all that the config asks for.
 
     Raises:
         UserError: a batch diverged, or the disk refuses; what was on disk is still there.
     """
+    count = cache.config.subsets.count if count is None else count
     found = whole_shards(cache.folder)
-    began, total = time.monotonic(), sum(cache.bucket(index) for index in pending(cache, found))
-    while batch := _claim(cache, found):
-        remaining = sum(cache.bucket(index) for index in pending(cache, found))
-        label = f"cache, {sum(len(shard.indices) for shard in found)} of {cache.config.subsets.count} subsets done"
+    began, total = time.monotonic(), sum(cache.bucket(index) for index in pending(cache, found, count))
+    while batch := _claim(cache, found, count):
+        remaining = sum(cache.bucket(index) for index in pending(cache, found, count))
+        label = f"cache, {sum(len(shard.indices) for shard in found)} of {count} subsets done"
         if remaining < total:
             label += f", {progress.duration((time.monotonic() - began) * remaining / (total - remaining))} left"
         found.append(_distil(cache, batch, label))
         for index in batch:
             cache.claims.release(index)
-    if len({index for shard in found for index in shard.indices}) >= cache.config.subsets.count:
-        # Of batches that were packed otherwise, for another number of devices, say.
-        shutil.rmtree(cache.folder / "running", ignore_errors=True)
+    _tidy(cache.folder, {index for shard in found for index in shard.indices})
+
+
+def _tidy(folder: pathlib.Path, done: set[int]) -> None:
+    """Delete what is left of batches whose subsets are all in the store, packed otherwise on another machine, say."""
+    for path in (folder / "running").glob("*/subsets.json"):
+        if done.issuperset(workdir.read(path)["subsets"]):
+            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def whole_shards(folder: pathlib.Path, known: Iterable[store.Shard] = ()) -> list[store.Shard]:
@@ -212,18 +222,18 @@ def whole_shards(folder: pathlib.Path, known: Iterable[store.Shard] = ()) -> lis
     return found
 
 
-def pending(cache: Cache, found: Iterable[store.Shard]) -> list[int]:
-    """Subsets that are this process's to make and not in the store."""
+def pending(cache: Cache, found: Iterable[store.Shard], count: int) -> list[int]:
+    """Which of the first `count` subsets are this process's to make and not in the store."""
     done = {index for shard in found for index in shard.indices}
-    mine = range(jax.process_index(), cache.config.subsets.count, jax.process_count())
+    mine = range(jax.process_index(), count, jax.process_count())
     return [index for index in mine if index not in done]
 
 
-def _claim(cache: Cache, found: list[store.Shard]) -> list[int]:
+def _claim(cache: Cache, found: list[store.Shard], count: int) -> list[int]:
     """Claim the next batch, subsets of one bucket; empty if nothing is left. `found` is brought up to date."""
     while True:
         batch: list[int] = []
-        for index in pending(cache, found):
+        for index in pending(cache, found, count):
             fits = not batch or cache.bucket(index) == cache.bucket(batch[0])
             if fits and cache.claims.take(index):
                 batch.append(index)
@@ -231,7 +241,7 @@ def _claim(cache: Cache, found: list[store.Shard]) -> list[int]:
                 break
         # Another process may have finished one between our look at the store and our claim.
         found[:] = whole_shards(cache.folder, found)
-        left = set(pending(cache, found)) & set(batch)
+        left = set(pending(cache, found, count)) & set(batch)
         for index in set(batch) - left:
             cache.claims.release(index)
         if left or not batch:
@@ -250,6 +260,7 @@ def _distil(cache: Cache, batch: list[int], label: str) -> store.Shard:
     # How many lanes there are is in the name because checkpoints hold all of them.
     packing = json.dumps([batch, len(before)])
     scratch = cache.folder / "running" / hashlib.sha256(packing.encode()).hexdigest()[:16]
+    workdir.write(scratch / "subsets.json", {"subsets": batch})
     resumable = Resumable(scratch, label, cache.config.distill.uses, cache.config.compute.checkpoint_seconds)
     start, state = resumable.restore(programs.init(lanes))
     state = resumable.follow(programs.run(lanes, features, programs.place(state), start))

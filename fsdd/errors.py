@@ -7,3 +7,16 @@ class UserError(Exception):
     The message is a single line that names the field or file, the value found and what is allowed. The command line
     prints it without a traceback and exits with status 2.
     """
+
+
+class Diverged(UserError):
+    """A loss or a state is no longer a number.
+
+    Attributes:
+        step: the first step at which that was seen.
+    """
+
+    def __init__(self, message: str, step: int):
+        """With the line to show."""
+        super().__init__(message)
+        self.step = step

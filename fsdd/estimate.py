@@ -6,9 +6,11 @@ import math
 import shutil
 import time
 
+import flax.linen as nn
 import jax
 import numpy as np
 
+from fsdd import run as runs
 from fsdd.cache import Cache, lanes_of
 from fsdd.evaluation import training
 from fsdd.io import progress
@@ -19,11 +21,10 @@ from fsdd.run import Run
 _THERE_AND_BACK, _TRAINING = 2, 3
 
 
-def seconds_per_image(run: Run) -> float:
-    """Wall seconds of one image's pass forward, in chunks as real images go."""
-    chunk = run.real.images[: run.config.compute.chunk]
-    variables = sampling.sample(run.objective.network, jax.random.key(0), run.data.image_shape)
-    forward = jax.jit(lambda variables, images: sampling.features(run.objective.network, variables, images))
+def seconds_per_image(network: nn.Module, chunk: jax.Array) -> float:
+    """Wall seconds of one image's pass forward; `chunk` holds as many as pass at once, `[n, h, w, c]`."""
+    variables = sampling.sample(network, jax.random.key(0), chunk.shape[1:])
+    forward = jax.jit(lambda variables, images: sampling.features(network, variables, images))
     jax.block_until_ready(forward(variables, chunk))
     times = []
     for _ in range(3):
@@ -53,7 +54,7 @@ def passes(run: Run) -> dict[str, int]:
 
 def describe(run: Run) -> str | None:
     """One line on what the stages that are left take on this machine, or None if that is under a minute."""
-    each = seconds_per_image(run)
+    each = seconds_per_image(run.objective.network, run.real.images[: run.config.compute.chunk])
     seconds = {stage: count * each for stage, count in passes(run).items()}
     total = sum(seconds.values())
     if total < 60:
@@ -79,6 +80,25 @@ def describe_cache(cache: Cache, left: list[int]) -> str:
     if (free := shutil.disk_usage(cache.folder).free) < size:
         lines.append(f"cache: only {free / 1e9:.2f} GB of disk are free; it will stop when they are used up")
     return "\n".join(lines)
+
+
+def describe_pretraining(cache: Cache) -> str:
+    """One line on what pre-training takes on this process's devices, once the store is full."""
+    config = cache.config
+    settings, limits = config.pretrain, cache.sampler.limits
+    network = runs.build_objective(config, limits.classes_max).network
+    chunk = cache.whitening.apply(cache.data.train_images[: config.compute.chunk])
+    each = seconds_per_image(network, chunk)
+    rows = sum(cache.bucket(index) for index in range(config.subsets.count)) / config.subsets.count
+    mirrored = 2 if config.objective.flip else 1
+    networks = -(-settings.steps // settings.uses) * settings.subsets
+    # A translator of width 64 costs about half a pass of the ConvNet at its full width, three times over to train it.
+    synthetic = settings.steps * settings.subsets * rows * (_THERE_AND_BACK * mirrored + 0.5 * _TRAINING)
+    seconds = each * (networks * settings.real_images + synthetic) / cache.devices
+    return (
+        f"pretrain: {settings.steps} steps on {settings.subsets} subsets each, {networks} networks, about "
+        f"{progress.duration(seconds)} here"
+    )
 
 
 def _bytes(cache: Cache, index: int) -> int:

@@ -202,6 +202,14 @@ def report(results: dict, folder: pathlib.Path) -> None:
                 f"--inspect={folder}"
             )
             continue
+        if stage == "pretrain":
+            held_out = result["held_out"]
+            print(
+                f"pretrain: {result['steps']} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s; "
+                f"NFR loss of held-out subsets {held_out['untranslated']:.4f}, translated "
+                f"{held_out['translated']:.4f}; the translator is {folder / 'translator'}"
+            )
+            continue
         print(
             f"{stage:10s} {result['steps']:6d} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s "
             f"(compiling {result['compile_seconds']:.0f} s), NFR loss {result['last']['nfr']:.4f}"

@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import estimate, pretraining, provenance, stages
+from fsdd import estimate, pretraining, provenance, rules, stages
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.errors import UserError
@@ -43,7 +43,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         UserError: the config, the data or the workdir is bad; what was on disk is still there.
     """
     config = configs.resolve(config)
-    if set(config.stages) <= set(configs.PRETRAINING):
+    if set(config.stages) <= set(rules.PRETRAINING):
         return pretraining.run(config, folder, stage)
     if stage is not None:
         raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")

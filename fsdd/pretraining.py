@@ -1,7 +1,9 @@
-"""Pre-training, from a config and a workdir: so far its first half, the store of cached subsets.
+"""A whole pre-training run, from a config and a workdir: the store of cached subsets, and the translator.
 
 <workdir>/cache/         the store: see fsdd/data/store.py
-<workdir>/results.json   the config, and what is in the store
+<workdir>/pretrain/      the pre-training stage's record: see fsdd/pretrain.py
+<workdir>/translator/    what comes of it: an Orbax checkpoint with a card
+<workdir>/results.json   the config, and the figures of both stages
 """
 
 import pathlib
@@ -12,7 +14,7 @@ import numpy as np
 
 from fsdd import cache as caches
 from fsdd import config as configs
-from fsdd import estimate, provenance
+from fsdd import estimate, pretrain, provenance, rules
 from fsdd.data.store import Shard
 from fsdd.errors import UserError
 from fsdd.io import workdir
@@ -34,12 +36,23 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
     """
     if stage is not None and stage not in config.stages:
         raise UserError(f"--stage is {stage!r}; allowed: one of config.stages, {', '.join(config.stages)}")
+    stages = config.stages if stage is None else (stage,)
+    if "pretrain" in stages:
+        pretrain.check(config, folder)
     cache = caches.prepare(config, folder)
-    left = caches.pending(cache, caches.whole_shards(cache.folder))
-    print(estimate.describe_cache(cache, left), flush=True)
-    caches.fill(cache)
+    interleaved = set(stages) == {"cache", "pretrain"} and cache.config.pretrain.rounds > 1
+    if "cache" in stages:
+        left = caches.pending(cache, caches.whole_shards(cache.folder), cache.config.subsets.count)
+        print(estimate.describe_cache(cache, left), flush=True)
+        if not interleaved:
+            caches.fill(cache)
+    found = {}
+    if "pretrain" in stages:
+        print(estimate.describe_pretraining(cache), flush=True)
+        found = {"pretrain": pretrain.run(cache, folder, interleaved)}
+    found = {"cache": summarise(caches.whole_shards(cache.folder))} | found
     results = {"config": configs.flat(cache.config), "seed": cache.config.seed} | provenance.summary()
-    results |= {"stages": {"cache": summarise(caches.whole_shards(cache.folder))}, "evaluations": []}
+    results |= {"stages": {name: found[name] for name in rules.PRETRAINING if name in found}, "evaluations": []}
     workdir.write(folder / "results.json", results)
     return results
 

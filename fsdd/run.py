@@ -20,7 +20,7 @@ from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
 
 # Every use of randomness has a number of its own; what it draws depends on that, the seed and the step alone.
-_PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate", "cache")
+_PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate", "cache", "pretrain")
 
 
 def purpose_key(seed: int, purpose: str) -> jax.Array:
@@ -104,7 +104,24 @@ def _translator_to_load(config: ml_collections.ConfigDict, folder: pathlib.Path)
     init = config.translate.init
     if done or "translate" not in config.stages or init in ("fresh", "autoencoder"):
         return None
-    return pathlib.Path(init).expanduser()
+    translator = pathlib.Path(init).expanduser()
+    if "distill" in config.stages:
+        _check_network(config, translator)
+    return translator
+
+
+def _check_network(config: ml_collections.ConfigDict, translator: pathlib.Path) -> None:
+    """A pre-trained translator knows only images distilled in the network of its store."""
+    card = workdir.read(translator / "card.json") or {}
+    fields = configs.flat(config)
+    for name, value in card.get("made_in", {}).items():
+        part, _, field = name.partition(".")
+        tied = part == "whitening" or (part == "network" and field not in ("dtype", "cache_dtype"))
+        if tied and fields[name] != value:
+            raise UserError(
+                f"config.{name} is {fields[name]!r}; allowed: {value!r}, with which the images were distilled that the "
+                f"translator in {translator} was trained on"
+            )
 
 
 def build_translator(config: ml_collections.ConfigDict, channels: int) -> Translator:
@@ -152,7 +169,17 @@ def _load_target(config: ml_collections.ConfigDict) -> RealSet:
 
 def relevant(config: ml_collections.ConfigDict, stages: tuple[str, ...]) -> dict[str, Any]:
     """The fields that the last of `stages` depends on: the common ones, its own and its predecessors'."""
-    skip = {"evaluate", "compute", "data_dir", "stages", *configs.STAGES, "subsets", "translator", "autoencoder"}
+    skip = {
+        "evaluate",
+        "compute",
+        "data_dir",
+        "stages",
+        *configs.STAGES,
+        "subsets",
+        "pretrain",
+        "translator",
+        "autoencoder",
+    }
     skip -= set(stages)
     if "translate" in stages:
         skip -= {"translator", "autoencoder"}

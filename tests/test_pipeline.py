@@ -91,7 +91,7 @@ def test_an_estimate_counts_the_work_that_is_left(finished, tmp_path):
     }
     assert list(estimate.passes(runs.prepare(_config(), folder))) == ["evaluate"]
     assert estimate.describe(context) is None
-    assert 0 < estimate.seconds_per_image(context) < 1
+    assert 0 < estimate.seconds_per_image(context.objective.network, context.real.images[:64]) < 1
 
 
 def test_a_finished_run_is_loaded(finished):

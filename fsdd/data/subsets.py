@@ -65,13 +65,15 @@ class Sampler:
             UserError: limits that contradict each other, or a set of a single class.
         """
         self._members = [np.flatnonzero(labels == label) for label in range(num_classes)]
-        self._seed, self._images = seed, limits.images
+        self._seed, self._images, self._shapes = seed, limits.images, {}
         self.limits, self.notes = _clip(limits, len(labels), num_classes)
 
     def shape(self, index: int) -> tuple[int, int]:
         """Classes and IPC of subset `index`, without drawing its images."""
-        _, classes, ipc = self._begin(index)
-        return len(classes), ipc
+        if index not in self._shapes:
+            _, classes, ipc = self._begin(index)
+            self._shapes[index] = len(classes), ipc
+        return self._shapes[index]
 
     def draw(self, index: int) -> Subset:
         """Subset `index`."""

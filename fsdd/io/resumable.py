@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg  # noqa: F401  loaded, so that the limit below reaches its LAPACK
 import threadpoolctl
 
-from fsdd.errors import UserError
+from fsdd.errors import Diverged
 from fsdd.io import progress, workdir
 from fsdd.io.atomic import replacing
 from fsdd.io.checkpoint import Checkpoints
@@ -75,7 +75,7 @@ class Resumable:
                 self._record(*waiting, bar)
         # The last update comes after the last loss.
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
-            raise UserError(f"{self._label}: diverged at step {self.total - 1}; lower its rate")
+            raise Diverged(f"{self._label}: diverged at step {self.total - 1}; lower its rate", self.total - 1)
         self.seconds = time.monotonic() - began
         self.compile_seconds = progress.compile_clock.seconds - compiled
         return state
@@ -84,7 +84,8 @@ class Resumable:
         first = position - size
         losses = np.asarray(metrics["loss"])
         for i in np.flatnonzero(~np.isfinite(losses))[:1]:
-            raise UserError(f"{self._label}: the loss is {losses[i]} at step {first + i}; lower its rate")
+            line = f"{self._label}: the loss is {losses[i]} at step {first + i}; lower its rate"
+            raise Diverged(line, int(first + i))
         wanted = [i for i in range(size) if (first + i) % self._stride == 0 or first + i == self.total - 1]
         if wanted:
             host = {name: np.asarray(values) for name, values in metrics.items()}

@@ -15,17 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
-from fsdd.core import augment, loop, losses, synthetic
+from fsdd.core import augment, loop, losses, mesh, synthetic
 from fsdd.core.synthetic import Mask, SyntheticSet
 from fsdd.methods import distillation
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw
 from fsdd.networks import sampling
-
-_AXIS = "lanes"
 
 
 @flax.struct.dataclass
@@ -87,10 +83,15 @@ def lane(
         classes: C padded.
     """
     count = int(labels.max()) + 1
-    begin = SyntheticSet(_pad(images[start], rows), _pad(synthetic.initial_labels(labels[start], count), rows, classes))
-    mask = Mask(np.arange(rows) < len(start), np.arange(classes) < count)
+    begin, mask = padded(images[start], synthetic.initial_labels(labels[start], count), rows, classes)
     targets = _pad(synthetic.centred_labels(labels, count), real, classes)
     return Lanes(_pad(images, real), targets, np.array(len(images), np.int32), key, begin, mask)
+
+
+def padded(images: np.ndarray, labels: np.ndarray, rows: int, classes: int) -> tuple[SyntheticSet, Mask]:
+    """A synthetic set `[s, ...]` of C classes with zeros up to `rows` and `classes`, on the host, and its mask."""
+    mask = Mask(np.arange(rows) < len(images), np.arange(classes) < labels.shape[1])
+    return SyntheticSet(_pad(images, rows), _pad(labels, rows, classes)), mask
 
 
 def _pad(array: np.ndarray, rows: int, columns: int | None = None) -> np.ndarray:
@@ -101,8 +102,8 @@ def _pad(array: np.ndarray, rows: int, columns: int | None = None) -> np.ndarray
     return np.pad(array, missing)
 
 
-def stack(lanes: Sequence[Lanes]) -> Lanes:
-    """Lanes of one bucket side by side."""
+def stack(lanes: Sequence):
+    """Trees of arrays of one shape side by side: on the host where they are, but for random keys."""
 
     def together(*leaves):
         return jnp.stack(leaves) if isinstance(leaves[0], jax.Array) else np.stack(leaves)
@@ -120,10 +121,10 @@ class Programs:
 
     def __init__(self, recipe: Recipe, variables: sampling.Variables, devices: list[jax.Device], dispatch: int = 1):
         """Programs for lanes over `devices`; `variables` is the one fixed network."""
-        self.mesh = Mesh(np.array(devices), (_AXIS,))
+        self.mesh = mesh.over(devices)
         self.compiled: dict[tuple[int, ...], Callable] = {}
         self._recipe = recipe
-        self._variables = jax.device_put(variables, NamedSharding(self.mesh, P()))
+        self._variables = jax.device_put(variables, mesh.everywhere(self.mesh))
         self._size = loop.steps_per_dispatch(dispatch, recipe.steps)
         step = self._over_lanes(functools.partial(_step, recipe), constants=2)
 
@@ -139,21 +140,15 @@ class Programs:
     def _over_lanes(self, function: Callable, constants: int) -> Callable:
         """Map a function of one lane over all of them; its last arguments, so many, are the same for all."""
 
-        def mapped(*arguments):
-            shared = arguments[-constants:]
+        def local(*arguments):
+            own, shared = arguments[:-constants], arguments[-constants:]
+            return jax.vmap(lambda *lane: function(*lane, *shared))(*own)
 
-            def local(*lanes):
-                return jax.vmap(lambda *lane: function(*lane, *shared))(*lanes)
-
-            # No value passes between devices, so there is nothing to check; the check trips over jit within vmap.
-            spread = jax.shard_map(local, mesh=self.mesh, in_specs=P(_AXIS), out_specs=P(_AXIS), check_vma=False)
-            return spread(*arguments[:-constants])
-
-        return mapped
+        return mesh.spread(local, self.mesh, constants)
 
     def place(self, tree):
         """Spread lanes, or their states, over the mesh."""
-        return jax.device_put(tree, NamedSharding(self.mesh, P(_AXIS)))
+        return jax.device_put(tree, mesh.lanes(self.mesh))
 
     def room(self, lanes: Lanes) -> jax.Array:
         """Zeros where the features of real images will be, `[l, views, r, d]`."""
@@ -163,7 +158,7 @@ class Programs:
             functools.partial(sampling.features, recipe.objective.network), self._variables, lanes.images[0, :1]
         )
         shape = (count, recipe.views, rows, one.shape[-1])
-        return jnp.zeros(shape, recipe.cache_dtype, device=NamedSharding(self.mesh, P(_AXIS)))
+        return jnp.zeros(shape, recipe.cache_dtype, device=mesh.lanes(self.mesh))
 
     def features(self, lanes: Lanes, chunk: int) -> jax.Array:
         """Real features of all views, `[l, views, r, d]`, a chunk of each lane at a time; `chunk` divides r."""

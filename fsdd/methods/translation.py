@@ -1,6 +1,6 @@
-"""The translator moves: adaptation to a target set (Alg. 2, lines 11-15), and its start as an auto-encoder."""
+"""The translator moves: adaptation to a target set, pre-training on cached subsets (Alg. 2), and auto-encoding."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import flax.struct
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from fsdd.core import loop, losses
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.core.synthetic import Mask, SyntheticSet
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw
 from fsdd.networks.translator import Translator
@@ -18,7 +18,10 @@ STATISTICS = ("batch", "running")
 
 @flax.struct.dataclass
 class Moving:
-    """What the gradient reaches: the translator's parameters and, per source set, its labels `[n, classes]`."""
+    """What the gradient reaches: the translator's parameters and, per source set, its labels `[n, classes]`.
+
+    In pre-training no labels move: there are none.
+    """
 
     params: dict
     labels: tuple[jax.Array, ...]
@@ -57,6 +60,39 @@ def fresh(translator: Translator, key: jax.Array, image_shape: tuple[int, int, i
     return translator.init(key, jnp.zeros((1, *image_shape)))
 
 
+@flax.struct.dataclass
+class Case:
+    """A synthetic set to translate, and the network and real rows that judge it.
+
+    Attributes:
+        source: S'.
+        draw: a network, and real features with their labels.
+        mask: what of S' is no padding; None if there is none.
+    """
+
+    source: SyntheticSet
+    draw: Draw
+    mask: Mask | None = None
+
+
+def loss(
+    params: dict, batch_stats: dict, cases: Sequence[Case], translator: Translator, objective: Objective
+) -> tuple[jax.Array, tuple[dict, dict]]:
+    """Mean over cases of the loss of their translated sets; with it its parts and the new running statistics.
+
+    Each set is normalised by its own statistics: it is a batch of its own.
+    """
+    total, parts = 0.0, []
+    for case in cases:
+        variables = {"params": params, "batch_stats": batch_stats}
+        rows = case.mask and case.mask.rows
+        images, updated = translator.apply(variables, case.source.images, rows=rows, mutable=["batch_stats"])
+        batch_stats = updated["batch_stats"]
+        value, part = objective(case.source.replace(images=images), case.draw, case.mask)
+        total, parts = total + value / len(cases), [*parts, part]
+    return total, (jax.tree.map(lambda *values: sum(values) / len(values), *parts), batch_stats)
+
+
 def step(
     state: State,
     draw: Draw,
@@ -68,21 +104,62 @@ def step(
 ) -> tuple[State, dict[str, jax.Array]]:
     """One update on one draw; the loss is the mean over the source sets, which all see the same network."""
 
-    def loss(moving):
-        total, parts, stats = 0.0, [], state.batch_stats
-        for source, labels in zip(sources, moving.labels, strict=True):
-            variables = {"params": moving.params, "batch_stats": stats}
-            images, updated = translator.apply(variables, source.images, mutable=["batch_stats"])
-            stats = updated["batch_stats"]
-            value, part = objective(SyntheticSet(images, labels), draw)
-            total, parts = total + value / len(sources), [*parts, part]
-        mean = jax.tree.map(lambda *values: sum(values) / len(values), *parts)
-        return total, (mean, stats)
+    def of(moving):
+        pairs = zip(sources, moving.labels, strict=True)
+        cases = [Case(source.replace(labels=labels), draw) for source, labels in pairs]
+        return loss(moving.params, state.batch_stats, cases, translator, objective)
 
-    (value, (parts, stats)), gradient = jax.value_and_grad(loss, has_aux=True)(state.moving)
+    return _update(state, *jax.value_and_grad(of, has_aux=True)(state.moving), optimiser)
+
+
+def _update(state: State, found, gradient: Moving, optimiser: optax.GradientTransformation) -> tuple[State, dict]:
+    value, (parts, stats) = found
     updates, moments = optimiser.update(gradient, state.optimiser, state.moving)
     moving = optax.apply_updates(state.moving, updates)
     return State(moving, stats, moments), {"loss": value, **parts}
+
+
+def pretrain(
+    state: State,
+    cases: Case,
+    *,
+    translator: Translator,
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    axis: str | None = None,
+) -> tuple[State, dict[str, jax.Array]]:
+    """One update on B subsets, each in a network of its own.
+
+    Args:
+        state: without labels: those of S' stay as they are.
+        cases: `[b, ...]` in every leaf.
+        translator: G.
+        objective: the NFR loss.
+        optimiser: moves the translator.
+        axis: the mesh axis over which the batch is spread, if any; gradients are averaged over it.
+    """
+    each = _apart(cases)
+
+    def of(moving):
+        return loss(moving.params, state.batch_stats, each, translator, objective)
+
+    found, gradient = jax.value_and_grad(of, has_aux=True)(state.moving)
+    if axis is not None:
+        found, gradient = jax.lax.pmean((found, gradient), axis)
+    return _update(state, found, gradient, optimiser)
+
+
+def _apart(cases: Case) -> list[Case]:
+    """Stacked cases one by one, not to be vmapped: a convolution with a kernel for each network is slow everywhere."""
+    return [jax.tree.map(lambda leaf, at=at: leaf[at], cases) for at in range(len(cases.draw.labels))]
+
+
+def judge(variables: dict, cases: Case, *, translator: Translator, objective: Objective) -> tuple[jax.Array, jax.Array]:
+    """Mean NFR loss of stacked cases, translated and as they are."""
+    each = _apart(cases)
+    _, (parts, _) = loss(variables["params"], variables["batch_stats"], each, translator, objective)
+    plain = [objective(case.source, case.draw, case.mask)[1]["nfr"] for case in each]
+    return parts["nfr"], sum(plain) / len(plain)
 
 
 def translate(translator: Translator, variables: dict, source: SyntheticSet, statistics: str = "batch") -> SyntheticSet:
@@ -113,12 +190,12 @@ def reconstruct(
 ) -> tuple[AutoEncoderState, dict[str, jax.Array]]:
     """One update towards G(x) = x on real images `[b, h, w, c]` (the `w AE` row)."""
 
-    def loss(params):
+    def error(params):
         output, updated = translator.apply({**state.variables, "params": params}, images, mutable=["batch_stats"])
         flat = (len(images), -1)
         return losses.squared_error(output.reshape(flat), images.reshape(flat)) / images[0].size, updated
 
-    (value, updated), gradient = jax.value_and_grad(loss, has_aux=True)(state.variables["params"])
+    (value, updated), gradient = jax.value_and_grad(error, has_aux=True)(state.variables["params"])
     updates, moments = optimiser.update(gradient, state.optimiser, state.variables["params"])
     variables = {"params": optax.apply_updates(state.variables["params"], updates), **updated}
     return AutoEncoderState(variables, moments), {"loss": value}

@@ -26,13 +26,18 @@ class Translator(nn.Module):
     residual: bool = True
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = True) -> jax.Array:
-        """Translate whitened images `[n, h, w, c]`; `train` normalises by this batch's own statistics."""
+    def __call__(self, images: jax.Array, train: bool = True, rows: jax.Array | None = None) -> jax.Array:
+        """Translate whitened images `[n, h, w, c]`; `train` normalises by this batch's own statistics.
+
+        `rows`, bool `[n]`, is false for images that are padding: they take no part in the statistics.
+        """
         x = images
+        mask = None if rows is None else rows[:, None, None, None]
         for block, width in enumerate(self.widths):
             if block == 1 and self.stride > 1:
                 x = nn.avg_pool(x, (self.stride, self.stride), (self.stride, self.stride))
-            x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Conv(width, (3, 3))(x)))
+            norm = nn.BatchNorm(use_running_average=not train, momentum=0.9)
+            x = nn.relu(norm(nn.Conv(width, (3, 3))(x), mask=mask))
             if block == 1 and self.stride > 1:
                 x = jnp.repeat(jnp.repeat(x, self.stride, 1), self.stride, 2)
         start = nn.initializers.zeros_init() if self.residual else nn.initializers.lecun_normal()

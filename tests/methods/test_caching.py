@@ -26,28 +26,33 @@ def _subset(classes: int = 3, each: int = 6, ipc: int = 2, seed: int = 0):
     return images, labels, start
 
 
-def _recipe(name="adam", steps=12, **fields) -> caching.Recipe:
-    optimiser = optimisers.build(name, optimisers.cosine(1e-2, steps))
-    settings = {"batch": 16, "views": 2, "policy": "dsa"} | fields
-    return caching.Recipe(nfr.Objective(NETWORK), optimiser, steps, **settings)
+@functools.cache
+def _recipe(name="adam", flip=True, **fields) -> caching.Recipe:
+    settings = {"steps": 12, "batch": 16, "views": 2, "policy": "dsa"} | fields
+    optimiser = optimisers.build(name, optimisers.cosine(1e-2, settings["steps"]))
+    return caching.Recipe(nfr.Objective(NETWORK, flip=flip), optimiser, **settings)
+
+
+@functools.cache
+def _programs(recipe, dispatch=1) -> caching.Programs:
+    """Kept, because compiling is most of what these tests take."""
+    return caching.Programs(recipe, VARIABLES, jax.devices(), dispatch)
 
 
 def _distil(recipe, lanes, chunk, dispatch=1):
-    programs = caching.Programs(recipe, VARIABLES, jax.devices(), dispatch)
+    programs = _programs(recipe, dispatch)
     lanes = programs.place(lanes)
     features = programs.features(lanes, chunk)
     *_, (_, state, metrics) = programs.run(lanes, features, programs.init(lanes))
     return programs, state.synthetic, metrics, programs.losses(state.synthetic, features, lanes)
 
 
-@pytest.mark.parametrize("name", ["adam", "lamb"])
-@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize(("name", "flip"), [("adam", True), ("lamb", False)])
 def test_padding_to_twice_the_size_changes_nothing(name, flip):
     """S' to a rounding of 1e-5 of its largest value."""
     images, labels, start = _subset()
     key = jax.random.key(5)
-    recipe = _recipe(name)
-    recipe = caching.Recipe(nfr.Objective(NETWORK, flip=flip), *list(vars(recipe).values())[1:])
+    recipe = _recipe(name, flip)
     tight = caching.lane(images, labels, start, key, real=18, rows=6, classes=3)
     padded = caching.lane(images, labels, start, key, real=36, rows=12, classes=7)
     _, one, _, loss_one = _distil(recipe, caching.stack([tight]), 18)
@@ -63,7 +68,7 @@ def test_a_lane_does_not_depend_on_its_neighbours():
     recipe = _recipe()
     lanes = [
         caching.lane(*_subset(classes, 4, 1, seed), jax.random.key(seed), real=20, rows=6, classes=7)
-        for seed, classes in enumerate((3, 5, 2, 4))
+        for seed, classes in enumerate((3, 5, 2))
     ]
     _, together, _, loss = _distil(recipe, caching.stack(lanes), 10)
     for position, lane in enumerate(lanes):
@@ -82,7 +87,7 @@ def test_a_lane_is_distillation_on_its_own_views():
     targets = jnp.asarray(synthetic.centred_labels(labels, 3))
     begin = SyntheticSet(jnp.asarray(images[start]), jnp.asarray(synthetic.initial_labels(labels[start], 3)))
     state = distillation.init(begin, recipe.optimiser)
-    step = functools.partial(distillation.step, objective=recipe.objective, optimiser=recipe.optimiser)
+    step = jax.jit(functools.partial(distillation.step, objective=recipe.objective, optimiser=recipe.optimiser))
     for index in range(recipe.steps):
         step_key = jax.random.fold_in(jax.random.fold_in(key, recipe.views), index)
         rows = jax.random.randint(step_key, (recipe.batch,), 0, len(images))
@@ -93,8 +98,7 @@ def test_a_lane_is_distillation_on_its_own_views():
 
 def test_views_are_plain_first_then_augmented():
     images, labels, start = _subset()
-    recipe = _recipe(views=3)
-    programs = caching.Programs(recipe, VARIABLES, jax.devices())
+    programs = _programs(_recipe(views=3))
     lanes = caching.stack([caching.lane(images, labels, start, jax.random.key(1), real=18, rows=6, classes=7)])
     features = programs.features(programs.place(lanes), 9)
     plain = sampling.features(NETWORK, VARIABLES, images)

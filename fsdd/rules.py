@@ -1,0 +1,113 @@
+"""What each field of a config may be: a predicate, and the words that say it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from fsdd.core import augment, whitening
+from fsdd.evaluation import training
+from fsdd.methods import optimisers, translation
+from fsdd.networks import layers, registry
+
+STAGES = ("distill", "translate", "refine")
+PRETRAINING = ("cache", "pretrain")
+DTYPES = ("float32", "bfloat16")
+
+
+def _one_of(choices) -> tuple[Callable, str]:
+    return (lambda value: value in choices), f"one of {', '.join(map(str, choices))}"
+
+
+def _at_least(low: float) -> tuple[Callable, str]:
+    return (lambda value: _number(value) and value >= low), f"a number of at least {low}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_POSITIVE = ((lambda value: _number(value) and value > 0), "a number above 0")
+_SHARE = ((lambda value: _number(value) and 0 < value < 1), "a number between 0 and 1")
+_UP_TO_ONE = ((lambda value: _number(value) and 0 <= value <= 1), "a number from 0 to 1")
+_BOOL = ((lambda value: isinstance(value, bool)), "True or False")
+# What jax.random.key takes.
+_SEED = ((lambda value: 0 <= value < 2**32), "a whole number from 0 to 2**32 - 1")
+_IPCS = ((lambda value: all(isinstance(i, int) and i > 0 for i in value)), "a tuple of whole numbers above 0")
+_WIDTHS = (
+    (lambda value: len(value) == 3 and all(isinstance(i, int) and i > 0 for i in value)),
+    "three whole numbers above 0",
+)
+_ORDER = (
+    (
+        lambda value: (
+            value
+            and any(all(stage in stages for stage in value) for stages in (STAGES, PRETRAINING))
+            and len(set(value)) == len(value)
+        )
+    ),
+    f"some of {', '.join(STAGES)}, each at most once, in the order to run them; or {', '.join(PRETRAINING)}",
+)
+
+RULES: dict[str, tuple[Callable, str]] = {
+    "test_fraction": _SHARE,
+    "image_size": _at_least(0),
+    "ipc": _at_least(1),
+    "seed": _SEED,
+    "whitening.kind": _one_of(whitening.KINDS),
+    "whitening.regularisation": _POSITIVE,
+    "network.width": _at_least(1),
+    "network.depth": _at_least(1),
+    "network.norm": _one_of(layers.NORMS),
+    "network.initialisation": _one_of(layers.INITIALISATIONS),
+    "network.dtype": _one_of(DTYPES),
+    "network.cache_dtype": _one_of(DTYPES),
+    "network.seed": _SEED,
+    "objective.flip": _BOOL,
+    "objective.scale": _POSITIVE,
+    "objective.ridge": _POSITIVE,
+    "stages": _ORDER,
+    **{f"{stage}.{field}": _at_least(1) for stage in STAGES for field in ("networks", "uses", "group")},
+    **{f"{stage}.{field}": _at_least(0) for stage in STAGES for field in ("real_images", "batch")},
+    **{f"{stage}.optimiser": _one_of(optimisers.OPTIMISERS) for stage in STAGES},
+    **{f"{stage}.rate": _POSITIVE for stage in STAGES},
+    **{f"{stage}.final": _UP_TO_ONE for stage in STAGES},
+    "translate.warmup": _UP_TO_ONE,
+    "translate.label_rate": _POSITIVE,
+    "translate.ipcs": _IPCS,
+    **{f"subsets.{field}": _at_least(1) for field in ("count", "images", "synthetic", "views", "buckets")},
+    **{f"subsets.{field}": _at_least(2) for field in ("classes_min", "classes_max")},
+    **{
+        f"pretrain.{field}": _at_least(1)
+        for field in ("steps", "subsets", "uses", "group", "real_images", "rounds", "held_out", "every")
+    },
+    "pretrain.optimiser": _one_of(optimisers.OPTIMISERS),
+    "pretrain.rate": _POSITIVE,
+    "pretrain.final": _UP_TO_ONE,
+    "pretrain.warmup": _UP_TO_ONE,
+    "subsets.policy": _one_of(augment.POLICIES),
+    "translator.widths": _WIDTHS,
+    "translator.stride": _one_of((1, 2, 4)),
+    "translator.statistics": _one_of(translation.STATISTICS),
+    "autoencoder.steps": _at_least(1),
+    "autoencoder.batch": _at_least(1),
+    "autoencoder.rate": _POSITIVE,
+    "evaluate.networks": _at_least(0),
+    "evaluate.architecture": _one_of(registry.ARCHITECTURES),
+    "evaluate.width": _at_least(0),
+    "evaluate.depth": _at_least(1),
+    "evaluate.norm": _one_of(layers.NORMS),
+    "evaluate.initialisation": _one_of(layers.INITIALISATIONS),
+    "evaluate.optimiser": _one_of(optimisers.OPTIMISERS),
+    "evaluate.rate": _POSITIVE,
+    "evaluate.weight_decay": _at_least(0),
+    "evaluate.schedule": _one_of(training.SCHEDULES),
+    "evaluate.policy": _one_of(augment.POLICIES),
+    "evaluate.mean_over_classes": _BOOL,
+    "evaluate.batch": _at_least(1),
+    "evaluate.steps": _at_least(0),
+    "compute.chunk": _at_least(1),
+    "compute.dispatch": _at_least(1),
+    "compute.networks_at_once": _at_least(1),
+    "compute.lane_images": _at_least(1),
+    "compute.checkpoint_seconds": _at_least(0),
+}
