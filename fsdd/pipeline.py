@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import estimate, pretraining, provenance, rules, stages
+from fsdd import estimate, pretrain_pipeline, provenance, rules, stages
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.errors import UserError
@@ -44,7 +44,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
     """
     config = configs.resolve(config)
     if set(config.stages) <= set(rules.PRETRAINING):
-        return pretraining.run(config, folder, stage)
+        return pretrain_pipeline.run(config, folder, stage)
     if stage is not None:
         raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
     context = runs.prepare(config, folder)

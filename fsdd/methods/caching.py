@@ -116,13 +116,13 @@ class Programs:
 
     Attributes:
         mesh: 1-D; the number of lanes is a multiple of its size.
-        compiled: the steps of each bucket, by the shape of its synthetic images.
+        compiled: the steps of each bucket, by the shapes of its synthetic images and real features.
     """
 
     def __init__(self, recipe: Recipe, variables: sampling.Variables, devices: list[jax.Device], dispatch: int = 1):
         """Programs for lanes over `devices`; `variables` is the one fixed network."""
         self.mesh = mesh.over(devices)
-        self.compiled: dict[tuple[int, ...], Callable] = {}
+        self.compiled: dict[tuple, Callable] = {}
         self._recipe = recipe
         self._variables = jax.device_put(variables, mesh.everywhere(self.mesh))
         self._size = loop.steps_per_dispatch(dispatch, recipe.steps)
@@ -184,10 +184,10 @@ class Programs:
             yield position + self._size, state, metrics
 
     def _compile(self, state: distillation.State, rest: tuple) -> Callable:
-        shape = state.synthetic.images.shape
-        if shape not in self.compiled:
-            self.compiled[shape] = self._many.lower(state, jnp.int32(0), *rest).compile()
-        return self.compiled[shape]
+        shapes = state.synthetic.images.shape, rest[0].shape
+        if shapes not in self.compiled:
+            self.compiled[shapes] = self._many.lower(state, jnp.int32(0), *rest).compile()
+        return self.compiled[shapes]
 
     @property
     def memory(self) -> int:

@@ -1,0 +1,74 @@
+"""A whole pre-training run, from a config and a workdir: the store of cached subsets, and the translator.
+
+<workdir>/cache/         the store: see fsdd/data/store.py
+<workdir>/pretrain/      the pre-training stage's record: see fsdd/pretraining.py
+<workdir>/translator/    what comes of it: an Orbax checkpoint with a card
+<workdir>/results.json   the config, and the figures of both stages
+"""
+
+import pathlib
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from fsdd import cache as caches
+from fsdd import config as configs
+from fsdd import estimate, pretraining, provenance, rules
+from fsdd.data.store import Shard
+from fsdd.errors import UserError
+from fsdd.io import workdir
+
+
+def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | None = None) -> dict[str, Any]:
+    """Do what is not done yet of a pre-training config's stages.
+
+    Args:
+        config: a delta on `fsdd.config.default()`.
+        folder: the workdir; made if it is not there.
+        stage: the one stage to run; None for all of the config's.
+
+    Returns:
+        What `<workdir>/results.json` holds.
+
+    Raises:
+        UserError: the config, the data, the store or the disk is bad; what was on disk is still there.
+    """
+    if stage is not None and stage not in config.stages:
+        raise UserError(f"--stage is {stage!r}; allowed: one of config.stages, {', '.join(config.stages)}")
+    stages = config.stages if stage is None else (stage,)
+    if "pretrain" in stages:
+        pretraining.check(config, folder)
+    cache = caches.prepare(config, folder)
+    interleaved = set(stages) == {"cache", "pretrain"} and cache.config.pretrain.rounds > 1
+    if "cache" in stages:
+        left = caches.pending(cache, caches.whole_shards(cache.folder), cache.config.subsets.count)
+        print(estimate.describe_cache(cache, left), flush=True)
+        if not interleaved:
+            caches.fill(cache)
+    found = {}
+    if "pretrain" in stages:
+        if not (folder / "pretrain" / "result.json").is_file():
+            print(estimate.describe_pretraining(cache), flush=True)
+        found = {"pretrain": pretraining.run(cache, folder, interleaved)}
+    found = {"cache": summarise(caches.whole_shards(cache.folder))} | found
+    results = {"config": configs.flat(cache.config), "seed": cache.config.seed} | provenance.summary()
+    results |= {"stages": {name: found[name] for name in rules.PRETRAINING if name in found}, "evaluations": []}
+    workdir.write(folder / "results.json", results)
+    return results
+
+
+def summarise(shards: list[Shard]) -> dict[str, Any]:
+    """Figures of what is in a store."""
+    subsets = [subset for shard in shards for subset in shard.header["subsets"]]
+    figures: dict[str, Any] = {
+        "subsets": len(subsets),
+        "shards": len(shards),
+        "bytes": sum(shard.path.stat().st_size for shard in shards),
+        "wall_seconds": round(sum(shard.header["made"]["seconds"] for shard in shards), 2),
+        "compile_seconds": round(sum(shard.header["made"]["compile_seconds"] for shard in shards), 2),
+    }
+    for name in ("classes", "images", "synthetic", "before", "after"):
+        values = [subset[name] for subset in subsets]
+        figures[name] = [round(float(value), 4) for value in np.quantile(values, (0, 0.5, 1))] if values else []
+    return figures
