@@ -81,6 +81,11 @@ def check(config, folder: pathlib.Path) -> None:
         UserError: it was made with another.
     """
     workdir.check(folder / "pretrain", relevant(config))
+    if jax.process_count() > 1:
+        raise UserError(
+            f"pre-training runs in one process, on all of its devices, and this job has {jax.process_count()}; use "
+            "--stage=cache with many processes, then --stage=pretrain with one"
+        )
     if config.subsets.count < 2:
         raise UserError(f"config.subsets.count is {config.subsets.count}; allowed: at least 2, one is held out")
     devices = len(jax.local_devices())
@@ -114,6 +119,29 @@ def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]
     here = folder / "pretrain"
     if (done := workdir.read(here / "result.json")) is not None:
         return done
+    stage, state = _begin(cache, here, interleaved)
+    config, schedule = cache.config, stage.schedule
+    workdir.write(here / "config.json", relevant(config))
+    resumable = Resumable(here, "pre-train", schedule.steps, config.compute.checkpoint_seconds)
+    start, state = resumable.restore(state)
+    try:
+        state = resumable.follow(_judged(stage, _steps(stage, state, start), start))
+    except Diverged as error:
+        subsets = ", ".join(map(str, stage.subsets(error.step)))
+        raise UserError(f"{error}; that step's subsets are {subsets}, the last checkpoint is kept") from error
+    variables = {"params": state.moving.params, "batch_stats": state.batch_stats}
+    networks = -(-schedule.steps // schedule.group_steps) * schedule.group * config.pretrain.subsets
+    figures = {"networks": networks} | resumable.figures() | {"held_out": _read_curve(stage)[-1]}
+    figures |= provenance.summary()
+    card = {"made_in": caches.relevant(config), "config": relevant(config)} | figures
+    checkpoint.save_translator(folder / "translator", variables, card)
+    workdir.write(here / "result.json", figures)
+    resumable.discard()
+    return figures
+
+
+def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretraining, translation.State]:
+    """The stage, and a fresh translator in it."""
     config = cache.config
     settings, translator = config.pretrain, runs.build_translator(config, cache.data.image_shape[-1])
     rate = optimisers.cosine(settings.rate, settings.steps, settings.final, settings.warmup)
@@ -127,26 +155,9 @@ def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]
         cache_dtype=config.network.cache_dtype,
     )
     schedule = Schedule(settings.steps, settings.uses, settings.group)
-    stage = Pretraining(cache, here, schedule, programs, interleaved)
-    workdir.write(here / "config.json", relevant(config))
-    root = runs.purpose_key(config.seed, "pretrain")
-    fresh = translation.fresh(translator, jax.random.fold_in(root, 0), cache.data.image_shape)
-    resumable = Resumable(here, "pre-train", settings.steps, config.compute.checkpoint_seconds)
-    start, state = resumable.restore(translation.init(fresh, (), optimiser))
-    try:
-        state = resumable.follow(_judged(stage, _steps(stage, state, start), start))
-    except Diverged as error:
-        subsets = ", ".join(map(str, stage.subsets(error.step)))
-        raise UserError(f"{error}; that step's subsets are {subsets}, the last checkpoint is kept") from error
-    variables = {"params": state.moving.params, "batch_stats": state.batch_stats}
-    networks = -(-settings.steps // schedule.group_steps) * schedule.group * settings.subsets
-    figures = {"networks": networks} | resumable.figures() | {"held_out": _read_curve(stage)[-1]}
-    figures |= provenance.summary()
-    card = {"made_in": caches.relevant(config), "config": relevant(config)} | figures
-    checkpoint.save_translator(folder / "translator", variables, card)
-    workdir.write(here / "result.json", figures)
-    resumable.discard()
-    return figures
+    key = jax.random.fold_in(runs.purpose_key(config.seed, "pretrain"), 0)
+    fresh = translation.fresh(translator, key, cache.data.image_shape)
+    return Pretraining(cache, folder, schedule, programs, interleaved), translation.init(fresh, (), optimiser)
 
 
 def _steps(stage: Pretraining, state: translation.State, start: int) -> Iterator[tuple[int, translation.State, dict]]:
