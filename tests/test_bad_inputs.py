@@ -349,10 +349,13 @@ FILES = {
 
 def program(place: pathlib.Path, arguments: list[str], blocks: str = "unlimited") -> subprocess.CompletedProcess:
     """The program in a process of its own, in `place`; no file may grow beyond so many blocks of 512 bytes."""
+    # Without JAX's cache of compiled programs, which would meet the limit, too, and warn of it.
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "JAX_PLATFORMS": "cpu"}
+    environment |= {"JAX_ENABLE_COMPILATION_CACHE": "false"}
     return subprocess.run(
         ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", sys.executable, "-m", "fsdd.main", *arguments],
         cwd=place,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "JAX_PLATFORMS": "cpu"},
+        env=os.environ | environment,
         capture_output=True,
         text=True,
     )
