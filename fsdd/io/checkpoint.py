@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -113,9 +114,11 @@ def _writing(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # TensorStore wraps the operating system's reason in long paths.
-        reason = re.search(r"([^:]+) \[os_error_code", str(error))
-        raise UserError(f"{path}: cannot be written: {reason[1].strip() if reason else _first_line(error)}") from error
+        # TensorStore wraps the operating system's reason in long paths and specifications; its number stands out.
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        raise UserError(
+            f"{path}: cannot be written: {os.strerror(int(code[1])) if code else _first_line(error)}"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
