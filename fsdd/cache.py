@@ -33,16 +33,7 @@ from fsdd.methods import caching, optimisers, streams
 
 # The claim of whoever fits the whitening; subsets have lower numbers.
 _WHITENING = 2**40
-_RELEVANT = (
-    "dataset",
-    "image_size",
-    "seed",
-    "whitening",
-    "network",
-    "objective",
-    "distill",
-    "subsets",
-)
+_RELEVANT = ("dataset", "image_size", "seed", "whitening", "network", "objective", "distill", "subsets")
 # Subset j of N may be made whatever N is; how they are packed changes nothing in them.
 _FREE = ("subsets.count", "subsets.buckets", "distill.networks", "distill.group", "distill.real_images")
 
@@ -59,6 +50,7 @@ class Cache:
         sampler: draws its subsets.
         programs: what lanes run through on this process's devices.
         claims: of this process.
+        seen: shards that this process has found whole, which it need not read again; `look` keeps it up to date.
     """
 
     config: ml_collections.ConfigDict
@@ -68,6 +60,7 @@ class Cache:
     sampler: Sampler
     programs: caching.Programs
     claims: store.Claims
+    seen: list[store.Shard] = dataclasses.field(default_factory=list)
 
     @property
     def devices(self) -> int:
@@ -192,7 +185,7 @@ def fill(cache: Cache, count: int | None = None) -> None:
         UserError: a batch diverged, or the disk refuses; what was on disk is still there.
     """
     count = cache.config.subsets.count if count is None else count
-    found = whole_shards(cache.folder)
+    found = look(cache)
     began, total = time.monotonic(), sum(cache.bucket(index) for index in pending(cache, found, count))
     while batch := _claim(cache, found, count):
         remaining = sum(cache.bucket(index) for index in pending(cache, found, count))
@@ -208,7 +201,9 @@ def fill(cache: Cache, count: int | None = None) -> None:
 def _tidy(folder: pathlib.Path, done: set[int]) -> None:
     """Delete what is left of batches whose subsets are all in the store, packed otherwise on another machine, say."""
     for path in (folder / "running").glob("*/subsets.json"):
-        if done.issuperset(workdir.read(path)["subsets"]):
+        # Whoever made it may be deleting it at this moment.
+        batch = workdir.read(path)
+        if batch is not None and done.issuperset(batch["subsets"]):
             shutil.rmtree(path.parent, ignore_errors=True)
 
 
@@ -220,6 +215,12 @@ def whole_shards(folder: pathlib.Path, known: Iterable[store.Shard] = ()) -> lis
     if damaged:
         store.set_aside(folder, damaged)
     return found
+
+
+def look(cache: Cache) -> list[store.Shard]:
+    """The store's whole shards, by now; a shard's bytes are checked once in a process."""
+    cache.seen[:] = whole_shards(cache.folder, cache.seen)
+    return list(cache.seen)
 
 
 def pending(cache: Cache, found: Iterable[store.Shard], count: int) -> list[int]:
@@ -240,7 +241,7 @@ def _claim(cache: Cache, found: list[store.Shard], count: int) -> list[int]:
             if batch and len(batch) == cache.lanes(cache.bucket(batch[0])):
                 break
         # Another process may have finished one between our look at the store and our claim.
-        found[:] = whole_shards(cache.folder, found)
+        found[:] = look(cache)
         left = set(pending(cache, found, count)) & set(batch)
         for index in set(batch) - left:
             cache.claims.release(index)

@@ -24,7 +24,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
     """Do what is not done yet of a pre-training config's stages.
 
     Args:
-        config: a delta on `fsdd.config.default()`.
+        config: resolved.
         folder: the workdir; made if it is not there.
         stage: the one stage to run; None for all of the config's.
 
@@ -42,7 +42,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
     cache = caches.prepare(config, folder)
     interleaved = set(stages) == {"cache", "pretrain"} and cache.config.pretrain.rounds > 1
     if "cache" in stages:
-        left = caches.pending(cache, caches.whole_shards(cache.folder), cache.config.subsets.count)
+        left = caches.pending(cache, caches.look(cache), cache.config.subsets.count)
         print(estimate.describe_cache(cache, left), flush=True)
         if not interleaved:
             caches.fill(cache)
@@ -51,7 +51,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         if not (folder / "pretrain" / "result.json").is_file():
             print(estimate.describe_pretraining(cache), flush=True)
         found = {"pretrain": pretraining.run(cache, folder, interleaved)}
-    found = {"cache": summarise(caches.whole_shards(cache.folder))} | found
+    found = {"cache": summarise(caches.look(cache))} | found
     results = {"config": configs.flat(cache.config), "seed": cache.config.seed} | provenance.summary()
     results |= {"stages": {name: found[name] for name in rules.PRETRAINING if name in found}, "evaluations": []}
     workdir.write(folder / "results.json", results)

@@ -193,7 +193,7 @@ def _is_held_out(index: int, count: int) -> bool:
 
 def _source(cache: Cache, visible: int) -> store.Source:
     """The subsets below `visible`, all of which have to be there."""
-    source = store.Source(caches.whole_shards(cache.folder))
+    source = store.Source(caches.look(cache))
     if missing := set(range(visible)) - set(source.indices):
         raise UserError(
             f"{cache.folder} lacks {len(missing)} of the {visible} subsets that config.subsets.count asks for; run "

@@ -8,6 +8,7 @@
 The digest in a shard's name is of all its bytes, so a shard vouches for itself and appears by one rename.
 """
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -159,7 +160,7 @@ def set_aside(store: pathlib.Path, damaged: Iterable[pathlib.Path]) -> None:
     """Move damaged shards out of the way; another process may have done so already."""
     (store / "damaged").mkdir(exist_ok=True)
     for path in damaged:
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError):
             os.replace(path, store / "damaged" / path.name)
 
 

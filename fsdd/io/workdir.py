@@ -48,10 +48,10 @@ def read(path: pathlib.Path) -> dict[str, Any] | None:
     Raises:
         UserError: the file holds something else.
     """
-    if not path.is_file():
-        return None
     try:
         value = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); delete it to make it again") from error
     if not isinstance(value, dict):

@@ -71,6 +71,7 @@ class Programs:
 
     Attributes:
         mesh: 1-D; the batch is a multiple of its size.
+        judge: `(variables, cases) -> (translated, as they are)`, the NFR loss of a batch: see `translation.judge`.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Programs:
         step = functools.partial(translation.pretrain, optimiser=optimiser, axis=mesh.AXIS, **fixed)
         spread = mesh.spread(lambda cases, state: step(state, cases), self.mesh, 1, reduced=True)
         self._step = jax.jit(lambda state, cases: spread(cases, state), donate_argnums=0)
-        self._judge = jax.jit(functools.partial(translation.judge, **fixed))
+        self.judge = jax.jit(functools.partial(translation.judge, **fixed))
         self._fill = jax.jit(mesh.spread(self._some_features, self.mesh, 1), donate_argnums=0)
         self._sample = jax.jit(sampling.sample_many, static_argnums=(0, 2))
 
@@ -119,10 +120,6 @@ class Programs:
             # The last chunk overlaps the one before it: one compiled shape.
             found = self._fill(found, variables, batch.images, jnp.int32(min(start, rows - size)))
         return translation.Case(batch.source, Draw(variables, found, batch.labels), batch.mask)
-
-    def judge(self, variables: dict, cases: translation.Case) -> tuple[jax.Array, jax.Array]:
-        """NFR loss of a batch, translated and as it is: two scalars."""
-        return self._judge(variables, cases)
 
     def run(
         self, schedule: Schedule, batches: Iterable[Batch], state: translation.State, start: int = 0
