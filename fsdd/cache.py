@@ -230,6 +230,11 @@ def pending(cache: Cache, found: Iterable[store.Shard], count: int) -> list[int]
     return [index for index in mine if index not in done]
 
 
+def missing(cache: Cache, count: int) -> set[int]:
+    """Which of the first `count` subsets no process has made yet."""
+    return set(range(count)) - {index for shard in look(cache) for index in shard.indices}
+
+
 def _claim(cache: Cache, found: list[store.Shard], count: int) -> list[int]:
     """Claim the next batch, subsets of one bucket; empty if nothing is left. `found` is brought up to date."""
     while True:

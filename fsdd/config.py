@@ -113,6 +113,8 @@ def default() -> ml_collections.ConfigDict:
             },
             # S = 200,000 steps at eta = 1e-5 on B = 4 subsets, each in a fresh network.
             "pretrain": {
+                "init": "fresh",
+                "target": "",
                 "steps": 200_000,
                 "subsets": 4,
                 "uses": 1,

@@ -94,7 +94,7 @@ def describe_pretraining(cache: Cache) -> str:
     networks = -(-settings.steps // settings.uses) * settings.subsets
     # A translator of width 64 costs about half a pass of the ConvNet at its full width, three times over to train it.
     synthetic = settings.steps * settings.subsets * rows * (_THERE_AND_BACK * mirrored + 0.5 * _TRAINING)
-    seconds = each * (networks * settings.real_images + synthetic) / cache.devices
+    seconds = each * (networks * settings.real_images + synthetic) / jax.device_count()
     return (
         f"pretrain: {settings.steps} steps on {settings.subsets} subsets each, {networks} networks, about "
         f"{progress.duration(seconds)} here"

@@ -210,9 +210,10 @@ def report(results: dict, folder: pathlib.Path) -> None:
                 f"{held_out['translated']:.4f}; the translator is {folder / 'translator'}"
             )
             continue
+        loss = f", NFR loss {result['last']['nfr']:.4f}" if result["last"] else ""
         print(
             f"{stage:10s} {result['steps']:6d} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s "
-            f"(compiling {result['compile_seconds']:.0f} s), NFR loss {result['last']['nfr']:.4f}"
+            f"(compiling {result['compile_seconds']:.0f} s){loss}"
         )
     for result in results["evaluations"]:
         print(

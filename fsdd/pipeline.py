@@ -99,8 +99,11 @@ def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, 
     series = {}
     for stage, result in results["stages"].items():
         curve = result["curve"]
+        if not curve:
+            continue
         series[stage] = ([point["step"] + 1 for point in curve], [point["nfr"] for point in curve])
-    pictures.curve(folder / "curves.png", series, xlabel="step of the stage", ylabel="NFR loss", log_x=True)
+    if series:
+        pictures.curve(folder / "curves.png", series, xlabel="step of the stage", ylabel="NFR loss", log_x=True)
 
 
 def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str, Any]:

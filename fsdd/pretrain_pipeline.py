@@ -45,7 +45,9 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         left = caches.pending(cache, caches.look(cache), cache.config.subsets.count)
         print(estimate.describe_cache(cache, left), flush=True)
         if not interleaved:
-            caches.fill(cache)
+            # Who goes on to pre-train needs the other processes' shares, too.
+            fill = pretraining.fill if "pretrain" in stages else caches.fill
+            fill(cache, config.subsets.count)
     found = {}
     if "pretrain" in stages:
         if not (folder / "pretrain" / "result.json").is_file():

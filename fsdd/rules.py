@@ -67,6 +67,8 @@ RULES: dict[str, tuple[Callable, str]] = {
     "objective.ridge": _POSITIVE,
     "stages": _ORDER,
     **{f"{stage}.{field}": _at_least(1) for stage in STAGES for field in ("networks", "uses", "group")},
+    # None at all is a translation without adaptation.
+    "translate.networks": _at_least(0),
     **{f"{stage}.{field}": _at_least(0) for stage in STAGES for field in ("real_images", "batch")},
     **{f"{stage}.optimiser": _one_of(optimisers.OPTIMISERS) for stage in STAGES},
     **{f"{stage}.rate": _POSITIVE for stage in STAGES},

@@ -10,14 +10,14 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
+from fsdd import translators
 from fsdd.core import synthetic, whitening
 from fsdd.data import sources
 from fsdd.data.real import RealSet
 from fsdd.errors import UserError
-from fsdd.io import checkpoint, workdir
-from fsdd.methods import nfr, streams, translation
+from fsdd.io import workdir
+from fsdd.methods import nfr, streams
 from fsdd.networks.convnet import ConvNet
-from fsdd.networks.translator import Translator
 
 # Every use of randomness has a number of its own; what it draws depends on that, the seed and the step alone.
 _PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate", "cache", "pretrain")
@@ -72,12 +72,14 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
     workdir.check_place(folder)
     for index, stage in enumerate(config.stages):
         workdir.check(folder / stage, relevant(config, config.stages[: index + 1]))
-    translator = _translator_to_load(config, folder)
-    if translator is not None:
-        checkpoint.check_translator(translator)
+    translates = "translate" in config.stages and not (folder / "translate" / "result.json").is_file()
+    if translates:
+        translators.check(config, "translate.init", distilled_here="distill" in config.stages)
     data = _load_target(config)
-    if translator is not None:
-        checkpoint.load_translator(translator, _translator_shapes(config, data.image_shape))
+    if translates:
+        translator = translators.build(config, config.translate.init, data.image_shape[-1])
+        if stored := translators.folder_of(config.translate.init):
+            translators.load(translator, stored, data.image_shape)
     workdir.create(folder)
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     labels = synthetic.centred_labels(data.train_labels, data.num_classes)
@@ -96,43 +98,6 @@ def build_objective(config: ml_collections.ConfigDict, num_classes: int) -> nfr.
         dtype=jnp.dtype(config.network.dtype),
     )
     return nfr.Objective(network, **config.objective)
-
-
-def _translator_to_load(config: ml_collections.ConfigDict, folder: pathlib.Path) -> pathlib.Path | None:
-    """The stored translator that is yet to be adapted, if that is how translation starts."""
-    done = (folder / "translate" / "result.json").is_file()
-    init = config.translate.init
-    if done or "translate" not in config.stages or init in ("fresh", "autoencoder"):
-        return None
-    translator = pathlib.Path(init).expanduser()
-    if "distill" in config.stages:
-        _check_network(config, translator)
-    return translator
-
-
-def _check_network(config: ml_collections.ConfigDict, translator: pathlib.Path) -> None:
-    """A pre-trained translator knows only images distilled in the network of its store."""
-    card = workdir.read(translator / "card.json") or {}
-    fields = configs.flat(config)
-    for name, value in card.get("made_in", {}).items():
-        part, _, field = name.partition(".")
-        tied = part == "whitening" or (part == "network" and field not in ("dtype", "cache_dtype"))
-        if tied and fields[name] != value:
-            raise UserError(
-                f"config.{name} is {fields[name]!r}; allowed: {value!r}, with which the images were distilled that the "
-                f"translator in {translator} was trained on"
-            )
-
-
-def build_translator(config: ml_collections.ConfigDict, channels: int) -> Translator:
-    """The translator that a config describes, for images of so many channels."""
-    settings = config.translator
-    return Translator(channels, settings.widths, settings.stride, settings.residual)
-
-
-def _translator_shapes(config: ml_collections.ConfigDict, image_shape: tuple[int, int, int]) -> dict:
-    translator = build_translator(config, image_shape[-1])
-    return jax.eval_shape(lambda: translation.fresh(translator, jax.random.key(0), image_shape))
 
 
 def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealSet:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import provenance
+from fsdd import provenance, translators
 from fsdd.core import synthetic
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.errors import UserError
@@ -20,8 +20,7 @@ from fsdd.io import checkpoint, workdir
 from fsdd.io.atomic import replacing
 from fsdd.io.resumable import Resumable, clear
 from fsdd.methods import distillation, optimisers, streams, translation
-from fsdd.networks.translator import Translator
-from fsdd.run import Run, build_translator, fixed_key, relevant
+from fsdd.run import Run, fixed_key, relevant
 
 
 def run_all(run: Run) -> dict[str, SyntheticSet]:
@@ -70,7 +69,7 @@ def _follow(run: Run, stage: str, folder: pathlib.Path, label: str, step, state)
     start, state = resumable.restore(state)
     network, dispatch = run.objective.network, run.config.compute.dispatch
     steps = streams.run(stream, network, run.real, _keys(run, stage), step, state, start=start, dispatch=dispatch)
-    return resumable.follow(steps), resumable
+    return resumable.follow(steps) if stream.steps else state, resumable
 
 
 def _finish(folder: pathlib.Path, made: SyntheticSet, resumable: Resumable, **facts: Any) -> SyntheticSet:
@@ -115,10 +114,19 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
         return done
     settings, stream = config.translate, _stream(run, "translate")
     ipcs = settings.ipcs or (config.ipc,)
-    translator = build_translator(config, run.data.image_shape[-1])
-    variables = start_translator(run, translator)
+    shape = run.data.image_shape
+    translator = translators.build(config, settings.init, shape[-1])
+    variables = translators.start(
+        config,
+        settings.init,
+        translator,
+        shape,
+        run.key("autoencoder"),
+        lambda: run.real.images,
+        folder / "autoencoder",
+    )
     labels = optimisers.build(settings.optimiser, settings.label_rate) if settings.labels else None
-    rate = optimisers.cosine(settings.rate, stream.steps, settings.final, settings.warmup)
+    rate = optimisers.cosine(settings.rate, max(stream.steps, 1), settings.final, settings.warmup)
     optimiser = translation.optimiser(optimisers.build(settings.optimiser, rate), labels)
     moving = tuple(sources[ipc] for ipc in ipcs)
     step = functools.partial(
@@ -131,33 +139,7 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
     if config.ipc in ipcs:
         source = source.replace(labels=state.moving.labels[ipcs.index(config.ipc)])
     made = translation.translate(translator, variables, source, config.translator.statistics)
-    card = {"config": configs.flat(config), "steps": stream.steps, "networks": stream.networks} | provenance.summary()
+    card = {"config": configs.flat(config), "channels": translator.channels}
+    card |= {"steps": stream.steps, "networks": stream.networks} | provenance.summary()
     checkpoint.save_translator(folder / "translator", variables, card)
     return _finish(folder, made, record, stage="translate", ipc=config.ipc, ipcs=list(ipcs), networks=stream.networks)
-
-
-def start_translator(run: Run, translator: Translator) -> dict:
-    """Variables to adapt: fresh, trained to reconstruct real images, or loaded."""
-    init = run.config.translate.init
-    key = run.key("autoencoder")
-    fresh = translation.fresh(translator, jax.random.fold_in(key, 0), run.data.image_shape)
-    if init == "fresh":
-        return fresh
-    if init != "autoencoder":
-        return checkpoint.load_translator(pathlib.Path(init).expanduser(), fresh)
-    folder = run.folder / "translate" / "autoencoder"
-    if (folder / "card.json").is_file():
-        return checkpoint.load_translator(folder, fresh)
-    settings, dispatch = run.config.autoencoder, run.config.compute.dispatch
-    optimiser = optimisers.build("adam", settings.rate)
-    resumable = Resumable(folder, "autoencoder", settings.steps, run.config.compute.checkpoint_seconds)
-    start, state = resumable.restore(translation.init_autoencoder(fresh, optimiser))
-    step = functools.partial(translation.reconstruct, translator=translator, optimiser=optimiser)
-    steps = translation.autoencode(
-        step, state, run.real.images, jax.random.fold_in(key, 1), batch=settings.batch, steps=settings.steps,
-        start=start, dispatch=dispatch,
-    )  # fmt: skip
-    state = resumable.follow(steps)
-    checkpoint.save_translator(folder, state.variables, resumable.figures() | provenance.summary())
-    resumable.discard()
-    return state.variables

@@ -19,6 +19,7 @@ FLAGS = [
     "--config.network.width=8",
     "--config.distill.uses=600",
     "--config.translate.init=autoencoder",
+    "--config.translator.residual=False",
     "--config.autoencoder.steps=150",
     "--config.translate.networks=120",
     "--config.refine.networks=8",

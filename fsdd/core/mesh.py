@@ -25,6 +25,18 @@ def everywhere(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
+def side_by_side(mesh: Mesh, tree):
+    """Lanes on the device, from the host: each process gives its own, the same number of them."""
+    sharding = lanes(mesh)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
+
+
+def copied(mesh: Mesh, tree):
+    """A copy of a tree on every device; all processes give the same."""
+    sharding = everywhere(mesh)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
+
+
 def spread(function: Callable, mesh: Mesh, constants: int, reduced: bool = False) -> Callable:
     """Let each device work on its own lanes.
 

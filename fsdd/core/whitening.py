@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
 KINDS = ("auto", "zca", "standardize")
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Whitening:
     """An affine, invertible map of images, fitted on a training split.
@@ -33,7 +35,10 @@ class Whitening:
         return "standardize" if self.transform is None else "zca"
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """Whiten `[n, h, w, c]` pixels, uint8 or float in [0, 1] -> float32 of that shape."""
+        """Whiten `[n, h, w, c]` pixels, uint8 or float in [0, 1] -> float32 of that shape.
+
+        Arrays on a device work too, here and in the pixels: what is compiled takes the whitening as an argument.
+        """
         images = (_unit(pixels) - self.channel_mean) / self.channel_std
         if self.transform is not None:
             images = ((images.reshape(len(images), -1) - self.mean) @ self.transform).reshape(pixels.shape)
@@ -48,7 +53,7 @@ class Whitening:
 
 
 def _unit(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) / np.float32(255) if pixels.dtype == np.uint8 else np.asarray(pixels, np.float32)
+    return pixels.astype(np.float32) / np.float32(255) if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 
 
 def _moments(pixels: np.ndarray, rows: int = 4096) -> tuple[np.ndarray, np.ndarray]:

@@ -67,15 +67,6 @@ def save_translator(folder: pathlib.Path, variables: dict, card: dict) -> None:
         path.write_text(json.dumps(card, indent=2) + "\n")
 
 
-def check_translator(folder: pathlib.Path) -> None:
-    """Raise a UserError unless `folder` holds a translator, whatever its shapes."""
-    if not (folder / "variables").is_dir():
-        raise UserError(
-            f"config.translate.init is {str(folder)!r}, which holds no translator checkpoint; allowed: fresh, "
-            "autoencoder, or a folder with variables/ such as a run's translate/translator"
-        )
-
-
 def load_translator(folder: pathlib.Path, template: dict) -> dict:
     """Variables of a stored translator.
 
@@ -84,9 +75,8 @@ def load_translator(folder: pathlib.Path, template: dict) -> dict:
         template: variables of the translator that the config describes.
 
     Raises:
-        UserError: there is no translator, or one of other shapes.
+        UserError: it is unreadable, or has other shapes.
     """
-    check_translator(folder)
     stored = folder / "variables"
     checkpointer = ocp.StandardCheckpointer()
     try:

@@ -30,12 +30,23 @@ class Resumable:
         compile_seconds: how many of them the compiler took.
     """
 
-    def __init__(self, folder: pathlib.Path, label: str, total: int, every_seconds: float, points: int = 200):
-        """An iteration of `total` steps, called `label` to the user, saved in `folder` every so many seconds."""
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        label: str,
+        total: int,
+        every_seconds: float,
+        points: int = 200,
+        writes: bool = True,
+    ):
+        """An iteration of `total` steps, called `label` to the user, saved in `folder` every so many seconds.
+
+        Of the processes that take the steps of one iteration together one writes; all go on from what it wrote.
+        """
         self._folder, self._label, self.total = folder, label, total
         self._every_seconds, self._stride = every_seconds, max(total // points, 1)
         self._checkpoints = Checkpoints(folder / "checkpoints")
-        self._start = 0
+        self._start, self._writes = 0, writes
         self.curve: list[dict] = []
         self.seconds = self.compile_seconds = 0.0
 
@@ -94,6 +105,8 @@ class Resumable:
         bar.update(position - bar.n)
 
     def _save(self, position: int, state) -> None:
+        if not self._writes:
+            return
         # The journal first: a checkpoint without its journal would lose the curve, a journal without one is ignored.
         journal = {"curve": self.curve, "seconds": self.seconds, "compile_seconds": self.compile_seconds}
         (self._folder / "journal").mkdir(exist_ok=True)
@@ -109,7 +122,7 @@ class Resumable:
             "steps": self.total,
             "wall_seconds": round(self.seconds, 2),
             "compile_seconds": round(self.compile_seconds, 2),
-            "last": self.curve[-1],
+            "last": self.curve[-1] if self.curve else {},
             "curve": self.curve,
         }
 

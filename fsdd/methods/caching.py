@@ -154,10 +154,8 @@ class Programs:
         """Zeros where the features of real images will be, `[l, views, r, d]`."""
         recipe = self._recipe
         count, rows = lanes.images.shape[:2]
-        one = jax.eval_shape(
-            functools.partial(sampling.features, recipe.objective.network), self._variables, lanes.images[0, :1]
-        )
-        shape = (count, recipe.views, rows, one.shape[-1])
+        size = sampling.feature_size(recipe.objective.network, lanes.images.shape[2:])
+        shape = (count, recipe.views, rows, size)
         return jnp.zeros(shape, recipe.cache_dtype, device=mesh.lanes(self.mesh))
 
     def features(self, lanes: Lanes, chunk: int) -> jax.Array:

@@ -7,15 +7,17 @@ each, which costs the features of their real images only once. Which batch serve
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fsdd.core import mesh
 from fsdd.core.synthetic import Mask, SyntheticSet
+from fsdd.core.whitening import Whitening
 from fsdd.methods import translation
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw
@@ -25,21 +27,21 @@ from fsdd.networks.translator import Translator
 
 @flax.struct.dataclass
 class Batch:
-    """B cached subsets of one bucket, `[b, ...]` in every leaf, in host memory.
+    """Cached subsets of one bucket, `[b, ...]` in every leaf, in host memory: those of this process's devices.
 
     Attributes:
         source: S', images `[b, s, h, w, c]` and labels `[b, s, classes]`, padded.
         mask: what of S' is no padding.
-        images: float32 `[b, r, h, w, c]`, real, whitened.
+        images: `[b, r, h, w, c]`, real, pixels as they are stored: they are whitened on the device.
         labels: float32 `[b, r, classes]`, centred over each subset's own classes.
-        key: `[b]`; determines a subset's network.
+        key: uint32 `[b, 2]`, the data of a random key each; determines a subset's network.
     """
 
     source: SyntheticSet
     mask: Mask
-    images: jax.Array
-    labels: jax.Array
-    key: jax.Array
+    images: np.ndarray
+    labels: np.ndarray
+    key: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +69,11 @@ class Schedule:
 
 
 class Programs:
-    """What batches run through on one mesh of devices.
+    """What batches run through on one mesh of devices, those of other processes among them.
 
     Attributes:
         mesh: 1-D; the batch is a multiple of its size.
-        judge: `(variables, cases) -> (translated, as they are)`, the NFR loss of a batch: see `translation.judge`.
+        judge: `(variables, cases) -> (translated, as they are)`, parts of the loss: see `translation.judge`.
     """
 
     def __init__(
@@ -86,49 +88,66 @@ class Programs:
     ):
         """Programs for batches over `devices`, real images in chunks of `chunk`."""
         self.mesh, self._chunk = mesh.over(devices), chunk
-        self._objective, self._cache_dtype = objective, cache_dtype
-        fixed = {"translator": translator, "objective": objective}
-        step = functools.partial(translation.pretrain, optimiser=optimiser, axis=mesh.AXIS, **fixed)
-        spread = mesh.spread(lambda cases, state: step(state, cases), self.mesh, 1, reduced=True)
-        self._step = jax.jit(lambda state, cases: spread(cases, state), donate_argnums=0)
-        self.judge = jax.jit(functools.partial(translation.judge, **fixed))
-        self._fill = jax.jit(mesh.spread(self._some_features, self.mesh, 1), donate_argnums=0)
-        self._sample = jax.jit(sampling.sample_many, static_argnums=(0, 2))
+        self._network, self._cache_dtype = objective.network, cache_dtype
+        fixed = {"translator": translator, "objective": objective, "axis": mesh.AXIS}
+        step = self._on_cases(functools.partial(translation.pretrain, optimiser=optimiser, **fixed))
+        self._step = jax.jit(step, donate_argnums=0)
+        self.judge = jax.jit(self._on_cases(functools.partial(translation.judge, **fixed)))
+        self._sample = jax.jit(mesh.spread(self._networks, self.mesh, 0))
+        self._fill = jax.jit(mesh.spread(self._some_features, self.mesh, 2), donate_argnums=0)
 
-    def _some_features(self, found, variables, images, at):
+    def _on_cases(self, function: Callable) -> Callable:
+        """Let `(shared, cases)` run where the cases are; what it returns is the same on all devices."""
+        spread = mesh.spread(lambda cases, shared: function(shared, cases), self.mesh, 1, reduced=True)
+        return lambda shared, cases: spread(cases, shared)
+
+    def _networks(self, key, images):
+        """A network for each of a device's lanes, and room for the features of its real images, `[b, r, d]`."""
+        shape = images.shape[2:]
+        variables = sampling.sample_many(self._network, jax.random.wrap_key_data(key), shape)
+        room = (*images.shape[:2], sampling.feature_size(self._network, shape))
+        return variables, jnp.zeros(room, self._cache_dtype)
+
+    def _some_features(self, found, variables, images, whitening, at):
         """Write the features of a chunk of each lane's real images into `[b, r, d]`, lane after lane."""
         for lane in range(len(found)):
             chunk = jax.lax.dynamic_slice_in_dim(images[lane], at, min(self._chunk, images.shape[1]))
+            with jax.default_matmul_precision("highest"):
+                chunk = whitening.apply(chunk)
             one = jax.tree.map(lambda leaf, lane=lane: leaf[lane], variables)
-            values = sampling.features(self._objective.network, one, chunk).astype(found.dtype)
+            values = sampling.features(self._network, one, chunk).astype(found.dtype)
             found = jax.lax.dynamic_update_slice(found, values[None], (lane, at, 0))
         return found
 
-    def cases(self, batch: Batch) -> translation.Case:
-        """A batch with its networks sampled and its real images pushed through them, spread over the mesh."""
-        batch = jax.device_put(batch, mesh.lanes(self.mesh))
-        network, (count, rows) = self._objective.network, batch.images.shape[:2]
-        variables = self._sample(network, batch.key, batch.images.shape[2:])
-        one = jax.eval_shape(
-            functools.partial(sampling.features, network),
-            jax.tree.map(lambda leaf: leaf[0], variables),
-            batch.images[0, :1],
-        )
-        found = jnp.zeros((count, rows, one.shape[-1]), self._cache_dtype, device=mesh.lanes(self.mesh))
+    def cases(self, batch: Batch, whitening: Whitening) -> translation.Case:
+        """A batch with its networks sampled and its real images pushed through them, spread over the mesh.
+
+        `whitening` is that of its real images, on all devices.
+        """
+        batch = mesh.side_by_side(self.mesh, batch)
+        variables, found = self._sample(batch.key, batch.images)
+        rows = batch.images.shape[1]
         size = min(self._chunk, rows)
         for start in range(0, rows, size):
             # The last chunk overlaps the one before it: one compiled shape.
-            found = self._fill(found, variables, batch.images, jnp.int32(min(start, rows - size)))
+            at = np.int32(min(start, rows - size))
+            found = self._fill(found, variables, batch.images, whitening, at)
         return translation.Case(batch.source, Draw(variables, found, batch.labels), batch.mask)
 
     def run(
-        self, schedule: Schedule, batches: Iterable[Batch], state: translation.State, start: int = 0
+        self,
+        schedule: Schedule,
+        batches: Iterable[Batch],
+        whitening: Whitening,
+        state: translation.State,
+        start: int = 0,
     ) -> Iterator[tuple[int, translation.State, dict]]:
         """Drive the translator over batches.
 
         Args:
             schedule: who is used, when.
             batches: from number `schedule.first_batch(start)` on.
+            whitening: of their real images.
             state: where to begin; donated.
             start: the step that it has reached.
 
@@ -136,10 +155,10 @@ class Programs:
             `(steps done, state, metrics)` as `streams.run` does.
         """
         remaining = iter(batches)
-        state = jax.device_put(state, mesh.everywhere(self.mesh))
+        state, whitening = mesh.copied(self.mesh, state), mesh.copied(self.mesh, whitening)
         position = start
         while position < schedule.steps:
-            group = [self.cases(batch) for batch in itertools.islice(remaining, schedule.group)]
+            group = [self.cases(batch, whitening) for batch in itertools.islice(remaining, schedule.group)]
             end = min((position // schedule.group_steps + 1) * schedule.group_steps, schedule.steps)
             while position < end:
                 state, metrics = self._step(state, group[position % schedule.group])

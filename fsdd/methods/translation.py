@@ -154,12 +154,15 @@ def _apart(cases: Case) -> list[Case]:
     return [jax.tree.map(lambda leaf, at=at: leaf[at], cases) for at in range(len(cases.draw.labels))]
 
 
-def judge(variables: dict, cases: Case, *, translator: Translator, objective: Objective) -> tuple[jax.Array, jax.Array]:
-    """Mean NFR loss of stacked cases, translated and as they are."""
+def judge(
+    variables: dict, cases: Case, *, translator: Translator, objective: Objective, axis: str | None = None
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """The parts of the loss of stacked cases, translated and as they are: means over them, and over a mesh axis."""
     each = _apart(cases)
-    _, (parts, _) = loss(variables["params"], variables["batch_stats"], each, translator, objective)
-    plain = [objective(case.source, case.draw, case.mask)[1]["nfr"] for case in each]
-    return parts["nfr"], sum(plain) / len(plain)
+    _, (translated, _) = loss(variables["params"], variables["batch_stats"], each, translator, objective)
+    plain = [objective(case.source, case.draw, case.mask)[1] for case in each]
+    found = translated, jax.tree.map(lambda *values: sum(values) / len(values), *plain)
+    return found if axis is None else jax.lax.pmean(found, axis)
 
 
 def translate(translator: Translator, variables: dict, source: SyntheticSet, statistics: str = "batch") -> SyntheticSet:

@@ -17,6 +17,15 @@ def sample_many(network: nn.Module, keys: jax.Array, image_shape: tuple[int, int
     return jax.vmap(lambda key: sample(network, key, image_shape))(keys)
 
 
+def feature_size(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """d, the number of features of an image of shape `(h, w, c)`; nothing is computed."""
+
+    def one(key):
+        return features(network, sample(network, key, image_shape), jnp.zeros((1, *image_shape)))
+
+    return jax.eval_shape(one, jax.random.key(0)).shape[-1]
+
+
 def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
     """Features f_theta(x), `[n, h, w, c]` -> `[n, d]`, with running statistics where there are norms.
 

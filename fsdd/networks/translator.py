@@ -11,6 +11,8 @@ import jax.numpy as jnp
 class Translator(nn.Module):
     """Three Conv-BatchNorm-ReLU blocks and an output convolution.
 
+    Grey images pass through a translator of colour images as three equal channels, whose mean comes out.
+
     Attributes:
         channels: image channels.
         widths: channels of the three blocks.
@@ -31,7 +33,8 @@ class Translator(nn.Module):
 
         `rows`, bool `[n]`, is false for images that are padding: they take no part in the statistics.
         """
-        x = images
+        grey = images.shape[-1] == 1 < self.channels
+        x = jnp.repeat(images, self.channels, axis=-1) if grey else images
         mask = None if rows is None else rows[:, None, None, None]
         for block, width in enumerate(self.widths):
             if block == 1 and self.stride > 1:
@@ -42,4 +45,5 @@ class Translator(nn.Module):
                 x = jnp.repeat(jnp.repeat(x, self.stride, 1), self.stride, 2)
         start = nn.initializers.zeros_init() if self.residual else nn.initializers.lecun_normal()
         x = nn.Conv(self.channels, (3, 3), kernel_init=start)(x)
+        x = jnp.mean(x, axis=-1, keepdims=True) if grey else x
         return images + x if self.residual else x

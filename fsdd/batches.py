@@ -1,0 +1,122 @@
+"""Batches of cached subsets: which of a store's subsets a step sees, read and padded while the device works.
+
+Batch number i is a function of (seed, i) and of how many subsets it may draw from. A process of a job reads only those
+subsets of a batch that its own devices work on.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+from fsdd import cache as caches
+from fsdd import run as runs
+from fsdd.cache import Cache
+from fsdd.core.synthetic import centred_labels
+from fsdd.data import store
+from fsdd.errors import UserError
+from fsdd.methods import caching
+from fsdd.methods.pretraining import Batch, Schedule
+
+# One subset in so many is held out: the last of each ten, so that a store that grows holds out some at any size.
+_HELD_OUT = 10
+# Purposes within the stage's randomness.
+_NETWORKS, _JUDGES = 1, 2
+
+
+def least(count: int) -> int:
+    """The fewest subsets of a store of `count` among which some are held out."""
+    return min(_HELD_OUT, count)
+
+
+def split(count: int) -> tuple[list[int], list[int]]:
+    """Of the first `count` subsets of a store those to train on, and those held out."""
+    held_out = [index for index in range(count) if index % _HELD_OUT == least(count) - 1]
+    return sorted(set(range(count)) - set(held_out)), held_out
+
+
+def choose(cache: Cache, visible: int, number: int) -> tuple[int, np.ndarray]:
+    """The bucket of batch `number`, and its subsets: one at random, and others of its bucket."""
+    rng = np.random.default_rng([cache.config.seed, number])
+    train, _ = split(visible)
+    bucket = cache.bucket(int(rng.choice(train)))
+    alike = [index for index in train if cache.bucket(index) == bucket]
+    return bucket, rng.choice(alike, cache.config.pretrain.subsets)
+
+
+def source(cache: Cache, visible: int) -> store.Source:
+    """The subsets below `visible`, all of which have to be there.
+
+    Raises:
+        UserError: some are not.
+    """
+    if missing := caches.missing(cache, visible):
+        raise UserError(
+            f"{cache.folder} lacks {len(missing)} of the {visible} subsets that config.subsets.count asks for; run "
+            "--stage=cache first, or both stages"
+        )
+    return store.Source(caches.look(cache))
+
+
+def stream(cache: Cache, visible: int, schedule: Schedule, start: int) -> Iterator[Batch]:
+    """The batches that a schedule takes from step `start` on."""
+    import grain
+
+    found = source(cache, visible)
+    root = jax.random.fold_in(runs.purpose_key(cache.config.seed, "pretrain"), _NETWORKS)
+
+    def batch(number: int) -> Batch:
+        bucket, chosen = choose(cache, visible, number)
+        return stack(cache, found, chosen, bucket, keys(root, number, len(chosen)), (cache.config.seed, number))
+
+    numbers = grain.MapDataset.range(
+        schedule.first_batch(start), schedule.first_batch(schedule.steps - 1) + schedule.group
+    )
+    return iter(numbers.map(batch).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))
+
+
+def held_out(cache: Cache, visible: int) -> Batch:
+    """Subsets held out of the first `visible`, in networks that no step sees."""
+    _, indices = split(visible)
+    chosen = np.resize(indices, whole(min(len(indices), cache.config.pretrain.held_out)))
+    bucket = max(cache.bucket(int(index)) for index in chosen)
+    seed = cache.config.seed
+    return stack(cache, source(cache, visible), chosen, bucket, judges(cache.config, len(chosen)), (seed,))
+
+
+def judges(config, count: int) -> np.ndarray:
+    """Key data of the networks that judge."""
+    return keys(runs.purpose_key(config.seed, "pretrain"), _JUDGES, count)
+
+
+def keys(root: jax.Array, number: int, count: int) -> np.ndarray:
+    """Data of `count` random keys, uint32 `[count, 2]`."""
+    return np.asarray(jax.random.key_data(jax.random.split(jax.random.fold_in(root, number), count)))
+
+
+def whole(count: int) -> int:
+    """At least so many lanes, the same number on each device of the job."""
+    return -(-count // jax.device_count()) * jax.device_count()
+
+
+def own(lanes: int) -> range:
+    """Which lanes of a batch this process's devices work on."""
+    share = lanes // jax.process_count()
+    return range(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def stack(
+    cache: Cache, found: store.Source, chosen: Sequence[int], bucket: int, key: np.ndarray, seed: Sequence[int]
+) -> Batch:
+    """This process's share of the cached subsets `chosen`, padded to a bucket, with some of their real images each."""
+    most, real = cache.sampler.limits.classes_max, cache.config.pretrain.real_images
+    parts = []
+    for lane in own(len(chosen)):
+        cached = found[found.indices.index(int(chosen[lane]))]
+        rng = np.random.default_rng([*seed, lane])
+        rows = rng.choice(len(cached.rows), real, replace=real > len(cached.rows))
+        start, mask = caching.padded(cached.images, cached.targets, bucket, most)
+        labels = centred_labels(cached.labels[rows], len(cached.classes))
+        labels = np.pad(labels, ((0, 0), (0, most - labels.shape[1])))
+        parts.append(Batch(start, mask, cache.data.train_images[cached.rows[rows]], labels, key[lane]))
+    return caching.stack(parts)

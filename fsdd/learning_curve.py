@@ -1,0 +1,103 @@
+"""How a translator learns: judged now and then on subsets held out and, if one is named, on a target set.
+
+The target is the workdir of a finished run that distilled in the same fixed network. What is judged is `w/o Ada`: its
+set, translated and as it is, by the ridge head in networks that no step sees, on images of its training split, so that
+nothing chosen by this curve has seen a test image.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+
+from fsdd import batches, translators
+from fsdd.cache import Cache
+from fsdd.core import mesh, whitening
+from fsdd.core.synthetic import Mask, SyntheticSet, centred_labels
+from fsdd.data import sources
+from fsdd.errors import UserError
+from fsdd.io import pictures, workdir
+from fsdd.io.atomic import replacing
+from fsdd.methods import caching
+from fsdd.methods.pretraining import Batch, Programs
+from fsdd.methods.translation import Case
+
+_TARGET_IMAGES = 1000
+
+
+def check_target(config) -> None:
+    """See that a config's target is a finished run that distilled in the config's fixed network.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not config.pretrain.target:
+        return
+    folder = pathlib.Path(config.pretrain.target).expanduser()
+    results = workdir.read(folder / "results.json")
+    if results is None or not (folder / "distill" / "set.npz").is_file():
+        raise UserError(
+            f"config.pretrain.target is {config.pretrain.target!r}; allowed: the workdir of a finished run with the "
+            "stage distill"
+        )
+    translators.check_network(config, results["config"], f"the target {folder} was distilled")
+
+
+def cases(cache: Cache, programs: Programs, visible: int) -> dict[str, Case]:
+    """What judges: subsets held out of the first `visible`, and the target if there is one."""
+    found = {"": programs.cases(batches.held_out(cache, visible), mesh.copied(programs.mesh, cache.whitening))}
+    if cache.config.pretrain.target:
+        found["target_"] = _target(cache, programs)
+    return found
+
+
+def _target(cache: Cache, programs: Programs) -> Case:
+    folder = pathlib.Path(cache.config.pretrain.target).expanduser()
+    made_by = workdir.read(folder / "results.json")["config"]
+    data = sources.load(
+        made_by["dataset"],
+        data_dir=made_by["data_dir"] or cache.config.data_dir,
+        image_size=made_by["image_size"],
+        test_fraction=made_by["test_fraction"],
+        seed=made_by["seed"],
+    )
+    fitted = whitening.fit(data.train_images, made_by["whitening.kind"], made_by["whitening.regularisation"])
+    with np.load(folder / "distill" / "set.npz") as arrays:
+        source = SyntheticSet(arrays["images"], arrays["labels"])
+    count = batches.whole(cache.config.pretrain.held_out)
+    rows = np.random.default_rng(cache.config.seed).permutation(len(data.train_labels))[:_TARGET_IMAGES]
+    labels = centred_labels(data.train_labels[rows], data.num_classes)
+    mask = Mask(np.ones(len(source.images), bool), np.ones(data.num_classes, bool))
+    lanes = batches.own(count)
+    key = batches.judges(cache.config, count)[lanes.start : lanes.stop]
+    # The same set for each network that judges.
+    batch = caching.stack([Batch(source, mask, data.train_images[rows], labels, one) for one in key])
+    return programs.cases(batch, mesh.copied(programs.mesh, fitted))
+
+
+def point(step: int, programs: Programs, variables: dict, judged: dict[str, Case]) -> dict:
+    """A point of the curve: NFR losses, of the target also accuracies in percent."""
+    found = {"step": step}
+    for name, case in judged.items():
+        for side, parts in zip(("translated", "untranslated"), programs.judge(variables, case), strict=True):
+            found[f"{name}{side}"] = float(parts["nfr"])
+            if name:
+                found[f"{name}accuracy_{side}"] = round(100 * float(parts["accuracy"]), 2)
+    return found
+
+
+def read(folder: pathlib.Path) -> list[dict]:
+    """The points in a stage's folder."""
+    path = folder / "curve.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def write(folder: pathlib.Path, points: list[dict]) -> None:
+    """Write points as JSON lines and as a picture."""
+    with replacing(folder / "curve.jsonl") as path:
+        path.write_text("".join(json.dumps(point) + "\n" for point in points))
+    steps = [point["step"] for point in points]
+    titles = {"untranslated": "held-out subsets", "translated": "held-out subsets, translated"}
+    titles |= {"target_untranslated": "target", "target_translated": "target, translated"}
+    series = {title: (steps, [point[name] for point in points]) for name, title in titles.items() if name in points[-1]}
+    pictures.curve(folder / "curve.png", series, xlabel="step", ylabel="NFR loss, held-out networks", log_x=True)

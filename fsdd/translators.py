@@ -1,0 +1,152 @@
+"""Translators: what they are, where one starts, which come with the package, and what a stored one is tied to.
+
+`config.translate.init` and `config.pretrain.init` name a start: "fresh", "autoencoder", the name of a translator in the
+package (`fsdd/pretrained`), or a folder with one, such as a run's `translator`.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+
+import jax
+import ml_collections
+
+from fsdd import config as configs
+from fsdd import provenance
+from fsdd.errors import UserError
+from fsdd.io import checkpoint, workdir
+from fsdd.io.resumable import Resumable
+from fsdd.methods import optimisers, translation
+from fsdd.networks.translator import Translator
+
+_PACKAGE = pathlib.Path(__file__).parent / "pretrained"
+_MADE = ("fresh", "autoencoder")
+
+
+def packaged() -> list[str]:
+    """Names of the translators that come with the package."""
+    return sorted(path.parent.name for path in _PACKAGE.glob("*/card.json"))
+
+
+def folder_of(init: str) -> pathlib.Path | None:
+    """Where a stored translator is; None for a start that is made instead of loaded."""
+    if init in _MADE:
+        return None
+    return _PACKAGE / init if init in packaged() else pathlib.Path(init).expanduser()
+
+
+def check(config: ml_collections.ConfigDict, field: str, *, distilled_here: bool = True) -> None:
+    """See that a config's start exists, and that it fits the network in which the run distils.
+
+    Args:
+        config: resolved.
+        field: which of its fields names the start.
+        distilled_here: whether the run distils what is to be translated.
+
+    Raises:
+        UserError: there is no such translator, or it knows only images distilled in another network.
+    """
+    part, _, name = field.partition(".")
+    init = config[part][name]
+    folder = folder_of(init)
+    if folder is None:
+        if init == "autoencoder" and config.translator.residual:
+            raise UserError(
+                f"config.{field} is 'autoencoder'; allowed with config.translator.residual=False only: a residual "
+                "translator reconstructs from the start"
+            )
+        return
+    if not (folder / "variables").is_dir():
+        raise UserError(
+            f"config.{field} is {init!r}, which holds no translator checkpoint; allowed: "
+            f"{', '.join([*_MADE, *packaged()])}, or a folder with variables/ such as a run's translate/translator"
+        )
+    if distilled_here:
+        made_in = _card(folder).get("made_in", {})
+        check_network(config, made_in, f"the images were distilled that the translator in {folder} was trained on")
+
+
+def check_network(config: ml_collections.ConfigDict, made_in: dict, what: str) -> None:
+    """See that a config's one fixed network, and its whitening, are those of what was made elsewhere.
+
+    Raises:
+        UserError: a field differs; `what` says what was made with the other value.
+    """
+    fields = configs.flat(config)
+    for name, value in made_in.items():
+        part, _, field = name.partition(".")
+        tied = part == "whitening" or (part == "network" and field not in ("dtype", "cache_dtype"))
+        if tied and fields.get(name) != value:
+            raise UserError(f"config.{name} is {fields.get(name)!r}; allowed: {value!r}, with which {what}")
+
+
+def _card(folder: pathlib.Path) -> dict:
+    return workdir.read(folder / "card.json") or {}
+
+
+def build(config: ml_collections.ConfigDict, init: str, channels: int) -> Translator:
+    """The translator that a config describes, for images of so many channels.
+
+    Raises:
+        UserError: a stored one is for images of other channels.
+    """
+    folder, settings = folder_of(init), config.translator
+    own = _card(folder).get("channels", channels) if folder else channels
+    if channels not in (own, 1):
+        raise UserError(f"the translator in {folder} is for images of {own} channels; the images here have {channels}")
+    return Translator(own, settings.widths, settings.stride, settings.residual)
+
+
+def load(translator: Translator, folder: pathlib.Path, image_shape: tuple[int, int, int]) -> dict:
+    """Variables of a stored translator.
+
+    Raises:
+        UserError: they are unreadable or of other shapes.
+    """
+    template = jax.eval_shape(lambda: translation.fresh(translator, jax.random.key(0), image_shape))
+    return checkpoint.load_translator(folder, template)
+
+
+def start(
+    config: ml_collections.ConfigDict,
+    init: str,
+    translator: Translator,
+    image_shape: tuple[int, int, int],
+    key: jax.Array,
+    images: Callable[[], jax.Array],
+    folder: pathlib.Path,
+) -> dict:
+    """Variables to begin with: random, trained to reconstruct real images, or loaded.
+
+    Args:
+        config: resolved.
+        init: where to start.
+        translator: as `build` gave it.
+        image_shape: `(h, w, c)`.
+        key: determines what is random.
+        images: gives real images `[n, h, w, c]`, whitened, on the device.
+        folder: where the auto-encoder's state goes.
+
+    Raises:
+        UserError: a stored translator does not fit.
+    """
+    if stored := folder_of(init):
+        return load(translator, stored, image_shape)
+    fresh = translation.fresh(translator, jax.random.fold_in(key, 0), image_shape)
+    if init == "fresh":
+        return fresh
+    if (folder / "card.json").is_file():
+        return load(translator, folder, image_shape)
+    settings, compute = config.autoencoder, config.compute
+    optimiser = optimisers.build("adam", settings.rate)
+    resumable = Resumable(folder, "autoencoder", settings.steps, compute.checkpoint_seconds)
+    position, state = resumable.restore(translation.init_autoencoder(fresh, optimiser))
+    step = functools.partial(translation.reconstruct, translator=translator, optimiser=optimiser)
+    steps = translation.autoencode(
+        step, state, images(), jax.random.fold_in(key, 1), batch=settings.batch, steps=settings.steps,
+        start=position, dispatch=compute.dispatch,
+    )  # fmt: skip
+    state = resumable.follow(steps)
+    checkpoint.save_translator(folder, state.variables, resumable.figures() | provenance.summary())
+    resumable.discard()
+    return state.variables
