@@ -75,9 +75,9 @@ def _target(cache: Cache, programs: Programs) -> Case:
     return programs.cases(batch, mesh.copied(programs.mesh, fitted))
 
 
-def point(step: int, programs: Programs, variables: dict, judged: dict[str, Case]) -> dict:
-    """A point of the curve: NFR losses, of the target also accuracies in percent."""
-    found = {"step": step}
+def point(programs: Programs, variables: dict, judged: dict[str, Case]) -> dict[str, float]:
+    """What a point of the curve says of a translator: NFR losses, of the target also accuracies in percent."""
+    found = {}
     for name, case in judged.items():
         for side, parts in zip(("translated", "untranslated"), programs.judge(variables, case), strict=True):
             found[f"{name}{side}"] = float(parts["nfr"])

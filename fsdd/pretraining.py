@@ -122,7 +122,7 @@ def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]
     start, state = resumable.restore(state)
     points = [point for point in learning_curve.read(here) if point["step"] <= start]
     try:
-        state = resumable.follow(_judged(stage, _steps(stage, state, start), points))
+        state = resumable.follow(_judged(stage, resumable, _steps(stage, state, start), points))
     except Diverged as error:
         subsets = ", ".join(map(str, stage.subsets(error.step)))
         raise UserError(f"{error}; that step's subsets are {subsets}, the last checkpoint is kept") from error
@@ -192,14 +192,17 @@ def fill(cache: Cache, count: int) -> None:
         caches.fill(cache, count)
 
 
-def _judged(stage: Pretraining, steps, points: list[dict]) -> Iterator[tuple[int, translation.State, dict]]:
+def _judged(
+    stage: Pretraining, resumable: Resumable, steps, points: list[dict]
+) -> Iterator[tuple[int, translation.State, dict]]:
     """Pass steps on; every so many, judge the translator and add a point to those of the curve."""
     every, total, cases = stage.cache.config.pretrain.every, stage.schedule.steps, None
     for position, state, metrics in steps:
         if position % every == 0 or position in (1, total):
             # Made here because an interleaved run has no subsets before its first step.
             cases = cases or learning_curve.cases(stage.cache, stage.programs, stage.visible(0))
-            points.append(learning_curve.point(position, stage.programs, _variables(state), cases))
+            found = learning_curve.point(stage.programs, _variables(state), cases)
+            points.append({"step": position, "seconds": round(resumable.elapsed, 1)} | found)
             if jax.process_index() == 0:
                 learning_curve.write(stage.folder, points)
         yield position, state, metrics

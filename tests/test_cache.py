@@ -1,16 +1,12 @@
 """The caching stage on real digits: the same store whatever the devices, processes and kills that made it."""
 
 import json
-import os
 import pathlib
-import random
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 
+import jobs
 import numpy as np
 import pytest
 
@@ -20,8 +16,6 @@ from fsdd import inspection, main, pipeline
 from fsdd.data import store
 from fsdd.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
-KILLS = int(os.environ.get("FSDD_KILLS", "1"))
 FLAGS = [
     "--config=configs/pretrain_quickstart.py",
     "--stage=cache",
@@ -34,21 +28,13 @@ FLAGS = [
 
 
 def _config(**changes):
-    command = main.parse(["fsdd", "--config=" + str(ROOT / "configs/pretrain_quickstart.py"), *FLAGS[2:]])
+    command = main.parse(["fsdd", "--config=" + str(jobs.ROOT / "configs/pretrain_quickstart.py"), *FLAGS[2:]])
     command.config.update_from_flattened_dict(changes)
     return command.config
 
 
 def _start(workdir: pathlib.Path, *flags: str, devices: int = 1) -> subprocess.Popen:
-    command = [sys.executable, "-m", "fsdd.main", *FLAGS, *flags, f"--workdir={workdir}"]
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def _finish(*processes: subprocess.Popen) -> str:
-    said = [process.communicate(timeout=600)[0].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(said)
-    return "\n".join(said)
+    return jobs.start([*FLAGS, *flags], workdir, devices)
 
 
 def _contents(workdir: pathlib.Path) -> dict[int, store.Cached]:
@@ -74,7 +60,7 @@ def _assert_same(wanted: dict[int, store.Cached], found: dict[int, store.Cached]
 def whole(tmp_path_factory) -> pathlib.Path:
     """A workdir with a store that one process made on one device without interruption."""
     workdir = tmp_path_factory.mktemp("whole")
-    _finish(_start(workdir))
+    jobs.finish(_start(workdir))
     return workdir
 
 
@@ -125,7 +111,7 @@ def test_a_larger_count_adds_the_rest(whole, tmp_path):
 @pytest.mark.parametrize(("devices", "rounding"), [(2, 0.0), (8, 1e-4)])
 def test_devices_change_nothing(whole, tmp_path, devices, rounding):
     """Eight devices on fewer cores share them out otherwise: 3e-6 was seen after 60 steps of images of size 1."""
-    _finish(_start(tmp_path / "run", devices=devices))
+    jobs.finish(_start(tmp_path / "run", devices=devices))
     _assert_same(_contents(whole), _contents(tmp_path / "run"), rounding)
 
 
@@ -133,17 +119,13 @@ def test_devices_change_nothing(whole, tmp_path, devices, rounding):
 def test_two_processes_share_a_store(whole, tmp_path):
     """Without knowing of each other: what one has claimed, the other leaves."""
     processes = [_start(tmp_path / "run") for _ in range(2)]
-    _finish(*processes)
+    jobs.finish(*processes)
     _assert_same(_contents(whole), _contents(tmp_path / "run"))
 
 
 @pytest.mark.slow
 def test_two_processes_of_one_job_share_a_store(whole, tmp_path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    job = [f"--coordinator={address}", "--processes=2"]
-    _finish(*(_start(tmp_path / "run", *job, f"--process={index}") for index in range(2)))
+    jobs.finish(*(_start(tmp_path / "run", *member) for member in jobs.members(2)))
     _assert_same(_contents(whole), _contents(tmp_path / "run"))
     packed = [shard.indices for shard in store.shards(tmp_path / "run" / "cache")[0]]
     assert {len({index % 2 for index in indices}) for indices in packed} == {1}, "each takes its own indices"
@@ -152,20 +134,14 @@ def test_two_processes_of_one_job_share_a_store(whole, tmp_path):
 @pytest.mark.slow
 def test_killed_at_random_moments(whole, tmp_path):
     """Every kill meets a running process: a store that is finished before its kill is compared and begun anew."""
-    moments, hits, run = random.Random(time.time_ns()), 0, tmp_path / "run"
-    while hits < 2 * KILLS:
-        process = _start(run)
-        while process.poll() is None and not (run / "cache" / "card.json").is_file():
-            time.sleep(0.02)
-        time.sleep(moments.uniform(0, 10))
-        running = process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        hits += running
-        if not running:
+    hits, run = 0, tmp_path / "run"
+    while hits < 2 * jobs.KILLS:
+        hit = jobs.kill(_start(run), run / "cache" / "card.json", 10)
+        hits += hit
+        if not hit:
             _assert_same(_contents(whole), _contents(run))
             shutil.rmtree(run)
-    _finish(_start(run))
+    jobs.finish(_start(run))
     _assert_same(_contents(whole), _contents(run))
     assert not list((run / "cache" / "running").iterdir())
 
@@ -175,7 +151,7 @@ def test_a_damaged_shard_is_named_and_made_again(whole, tmp_path, capsys):
     shard = store.shards(tmp_path / "run" / "cache")[0][0]
     shard.path.write_bytes(shard.path.read_bytes()[:-100])
     command = [sys.executable, "-m", "fsdd.main", f"--inspect={tmp_path / 'run'}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=jobs.ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (1, "")
     assert f"damaged: {shard.path}" in done.stdout
     pipeline.run(_config(), tmp_path / "run", "cache")
@@ -237,7 +213,7 @@ def test_configs_that_a_store_refuses(whole, changes, words):
 )
 def test_flags_that_cannot_be(tmp_path, flags, words):
     command = [sys.executable, "-m", "fsdd.main", FLAGS[0], f"--workdir={tmp_path / 'run'}", *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=jobs.ROOT, capture_output=True, text=True, timeout=120)
     lines = done.stderr.strip().splitlines()
     assert (done.returncode, len(lines)) == (2, 1), done.stderr
     assert all(word in lines[0] for word in words), lines[0]
@@ -254,7 +230,7 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(whole, tmp_path):
     command = [sys.executable, "-m", "fsdd.main", *FLAGS, f"--workdir={tmp_path / 'run'}"]
     pipeline.run(_config(**{"subsets.count": 1}), tmp_path / "run", "cache")
     done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", *command], cwd=ROOT, capture_output=True, text=True
+        ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", *command], cwd=jobs.ROOT, capture_output=True, text=True
     )
     assert done.returncode == 2, done.stderr
     line = done.stderr.strip().splitlines()[-1]

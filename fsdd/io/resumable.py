@@ -49,6 +49,12 @@ class Resumable:
         self._start, self._writes = 0, writes
         self.curve: list[dict] = []
         self.seconds = self.compile_seconds = 0.0
+        self._began: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Wall seconds so far, also while steps are being followed."""
+        return self.seconds if self._began is None else time.monotonic() - self._began
 
     def restore(self, template) -> tuple[int, object]:
         """`(step, state)` to go on from: the newest checkpoint, or 0 and the template."""
@@ -65,7 +71,7 @@ class Resumable:
             return self._follow(steps)
 
     def _follow(self, steps: Iterator[tuple[int, object, dict]]):
-        began, compiled = time.monotonic() - self.seconds, progress.compile_clock.seconds - self.compile_seconds
+        self._began, compiled = time.monotonic() - self.seconds, progress.compile_clock.seconds - self.compile_seconds
         saved_at, state, waiting = time.monotonic(), None, None
         with progress.bar(self._label, self.total, self._start) as bar:
             position = self._start
@@ -78,7 +84,7 @@ class Resumable:
                 if time.monotonic() - saved_at > self._every_seconds and position < self.total:
                     self._record(*waiting, bar)
                     waiting = None
-                    self.seconds = time.monotonic() - began
+                    self.seconds = self.elapsed
                     self.compile_seconds = progress.compile_clock.seconds - compiled
                     self._save(position, state)
                     saved_at = time.monotonic()
@@ -87,7 +93,7 @@ class Resumable:
         # The last update comes after the last loss.
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
             raise Diverged(f"{self._label}: diverged at step {self.total - 1}; lower its rate", self.total - 1)
-        self.seconds = time.monotonic() - began
+        self.seconds, self._began = self.elapsed, None
         self.compile_seconds = progress.compile_clock.seconds - compiled
         return state
 

@@ -80,17 +80,16 @@ def loss(
 ) -> tuple[jax.Array, tuple[dict, dict]]:
     """Mean over cases of the loss of their translated sets; with it its parts and the new running statistics.
 
-    Each set is normalised by its own statistics: it is a batch of its own.
+    Each set is normalised by its own statistics: it is a batch of its own. Running statistics move towards the mean
+    over cases, so that it does not matter in which order, or on which devices, they are.
     """
-    total, parts = 0.0, []
+    variables, found = {"params": params, "batch_stats": batch_stats}, []
     for case in cases:
-        variables = {"params": params, "batch_stats": batch_stats}
         rows = case.mask and case.mask.rows
         images, updated = translator.apply(variables, case.source.images, rows=rows, mutable=["batch_stats"])
-        batch_stats = updated["batch_stats"]
-        value, part = objective(case.source.replace(images=images), case.draw, case.mask)
-        total, parts = total + value / len(cases), [*parts, part]
-    return total, (jax.tree.map(lambda *values: sum(values) / len(values), *parts), batch_stats)
+        value, parts = objective(case.source.replace(images=images), case.draw, case.mask)
+        found.append((value, (parts, updated["batch_stats"])))
+    return jax.tree.map(lambda *values: sum(values) / len(values), *found)
 
 
 def step(

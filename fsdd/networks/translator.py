@@ -40,7 +40,8 @@ class Translator(nn.Module):
             if block == 1 and self.stride > 1:
                 x = nn.avg_pool(x, (self.stride, self.stride), (self.stride, self.stride))
             norm = nn.BatchNorm(use_running_average=not train, momentum=0.9)
-            x = nn.relu(norm(nn.Conv(width, (3, 3))(x), mask=mask))
+            # No bias: the norm takes it away again, and Adam would make large steps of its gradient's rounding.
+            x = nn.relu(norm(nn.Conv(width, (3, 3), use_bias=False)(x), mask=mask))
             if block == 1 and self.stride > 1:
                 x = jnp.repeat(jnp.repeat(x, self.stride, 1), self.stride, 2)
         start = nn.initializers.zeros_init() if self.residual else nn.initializers.lecun_normal()

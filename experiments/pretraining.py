@@ -1,0 +1,81 @@
+"""Where a translator starts, and how the work of pre-training is spent: held-out NFR loss against wall seconds.
+
+    python -m fsdd.main --config=configs/pretrain_cpu.py --stage=cache --workdir=runs/pretrain_cpu
+    python -m experiments.pretraining --data_dir ~/tensorflow_datasets
+
+Each variant trains on the same store for about as long. Writes results/pretraining.json and a picture.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from configs import pretrain_cpu
+from experiments import sweep
+from fsdd import pipeline, provenance
+from fsdd.errors import UserError
+from fsdd.io import pictures, workdir
+
+_RANDOM = {"translator.residual": False}
+# Fields that differ from configs/pretrain_cpu.py; steps are what fits into about three minutes.
+VARIANTS = {
+    "residual": {"pretrain.steps": 1100},
+    "random (the paper)": {"pretrain.steps": 1100} | _RANDOM,
+    "auto-encoder": {"pretrain.steps": 1100, "pretrain.init": "autoencoder"} | _RANDOM,
+    "each network once": {"pretrain.steps": 500, "pretrain.uses": 1, "pretrain.group": 1},
+    "two subsets a step": {"pretrain.steps": 560, "pretrain.subsets": 2},
+    "1,024 real images": {"pretrain.steps": 700, "pretrain.real_images": 1024},
+    "width 32": {"pretrain.steps": 1700, "translator.widths": (32, 32, 32)},
+}
+
+
+def main() -> None:
+    """Train every variant that is not done, and draw all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"))
+    parser.add_argument("--store", default="pretrain_cpu", help="the workdir under root with the store")
+    parser.add_argument("--data_dir", default=None)
+    parser.add_argument("--target", default="", help="a run's workdir to judge `w/o Ada` on")
+    parser.add_argument("--count", type=int, default=60, help="how many subsets of the store")
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    arguments = parser.parse_args()
+    out, found = sweep.RESULTS / "pretraining.json", {}
+    if out.exists():
+        found = json.loads(out.read_text())["variants"]
+    for name in arguments.variants:
+        folder = arguments.root / f"pretraining_{list(VARIANTS).index(name)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "cache").exists():
+            (folder / "cache").symlink_to((arguments.root / arguments.store / "cache").absolute())
+        config = pretrain_cpu.get_config()
+        config.data_dir, config.pretrain.target = arguments.data_dir, arguments.target
+        common = {"subsets.count": arguments.count, "pretrain.every": 100, "pretrain.held_out": 6}
+        config.update_from_flattened_dict(common | VARIANTS[name])
+        try:
+            stage = pipeline.run(config, folder, "pretrain")["stages"]["pretrain"]
+        except UserError as error:
+            sys.exit(str(error))
+        curve = [json.loads(line) for line in (folder / "pretrain" / "curve.jsonl").read_text().splitlines()]
+        keep = ("steps", "networks", "wall_seconds", "compile_seconds")
+        found[name] = {"fields": VARIANTS[name], "curve": curve} | {field: stage[field] for field in keep}
+        ordered = {variant: found[variant] for variant in VARIANTS if variant in found}
+        workdir.write(out, {"subsets": arguments.count, "variants": ordered} | provenance.summary())
+    draw(found)
+
+
+def draw(found: dict) -> None:
+    """The share of the loss that translation leaves, against seconds."""
+    series = {
+        name: (
+            [point["seconds"] for point in one["curve"]],
+            [point["translated"] / point["untranslated"] for point in one["curve"]],
+        )
+        for name, one in found.items()
+    }
+    label = "NFR loss, translated / as it was"
+    pictures.curve(sweep.RESULTS / "pretraining.png", series, xlabel="seconds", ylabel=label)
+
+
+if __name__ == "__main__":
+    main()
