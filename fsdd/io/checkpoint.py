@@ -21,10 +21,7 @@ class Checkpoints:
 
     def __init__(self, folder: pathlib.Path):
         """Checkpoints in `folder`, which is made if it is not there."""
-        # Each process of a job keeps the states of what it alone works on: none waits for another.
-        process = jax.process_index()
-        alone = ocp.options.MultiprocessingOptions(process, {process}, f"process{process}")
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=alone)
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=_alone())
         self._folder = folder
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -57,9 +54,15 @@ class Checkpoints:
             self._manager.close()
 
 
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """A process of a job saves what it alone has, or what all have alike: none waits for another."""
+    process = jax.process_index()
+    return ocp.options.MultiprocessingOptions(process, {process}, f"process{process}")
+
+
 def save_translator(folder: pathlib.Path, variables: dict, card: dict) -> None:
     """Write a translator's variables with a card (JSON) that says what made it."""
-    checkpointer = ocp.StandardCheckpointer()
+    checkpointer = ocp.StandardCheckpointer(multiprocessing_options=_alone())
     with _writing(folder / "variables"):
         checkpointer.save((folder / "variables").absolute(), jax.tree.map(np.asarray, variables), force=True)
         checkpointer.wait_until_finished()
@@ -78,7 +81,7 @@ def load_translator(folder: pathlib.Path, template: dict) -> dict:
         UserError: it is unreadable, or has other shapes.
     """
     stored = folder / "variables"
-    checkpointer = ocp.StandardCheckpointer()
+    checkpointer = ocp.StandardCheckpointer(multiprocessing_options=_alone())
     try:
         found = checkpointer.restore(stored.absolute())
     except Exception as error:

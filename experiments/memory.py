@@ -1,0 +1,64 @@
+"""Device memory of an adaptation step beside a step of `1 Net`, by XLA's own analysis of the compiled programs.
+
+    python -m experiments.memory
+
+CIFAR-10 shapes, 1,024 real rows a step; nothing is run. Beside the step itself stands what its stream keeps: `1 Net`
+the features of all 50,000 real images in its one network, adaptation those of 1,024 in the network of the step. Writes
+results/memory.json.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from experiments import sweep
+from fsdd import provenance
+from fsdd.core.synthetic import SyntheticSet
+from fsdd.io import workdir
+from fsdd.methods import distillation, nfr, optimisers, streams, translation
+from fsdd.networks import sampling
+from fsdd.networks.convnet import ConvNet
+from fsdd.networks.translator import Translator
+
+SHAPE, CLASSES, REAL, TARGET = (32, 32, 3), 10, 1024, 50_000
+
+
+def _bytes(step, state, draw) -> int:
+    """What a compiled step holds at its peak: arguments, and temporaries; its results take the state's place."""
+    found = jax.jit(step, donate_argnums=0).lower(state, draw).compile().memory_analysis()
+    return found.argument_size_in_bytes + found.temp_size_in_bytes
+
+
+def measure(ipc: int) -> dict:
+    """Bytes at one IPC."""
+    network, adam, key = ConvNet(CLASSES, norm="batch"), optimisers.build("adam", 1e-3), jax.random.key(0)
+    objective, translator = nfr.Objective(network), Translator()
+    source = SyntheticSet(jnp.zeros((ipc * CLASSES, *SHAPE)), jnp.zeros((ipc * CLASSES, CLASSES)))
+    size = sampling.feature_size(network, SHAPE)
+    variables = jax.eval_shape(lambda: sampling.sample(network, key, SHAPE))
+    rows = jax.ShapeDtypeStruct((REAL, size), jnp.float32), jax.ShapeDtypeStruct((REAL, CLASSES), jnp.float32)
+    draw = streams.Draw(variables, *rows)
+    distil = functools.partial(distillation.step, objective=objective, optimiser=adam)
+    state = jax.eval_shape(functools.partial(distillation.init, optimiser=adam), source)
+    moving = translation.optimiser(adam, adam)
+    adapt = functools.partial(
+        translation.step, sources=(source,), translator=translator, objective=objective, optimiser=moving
+    )
+    translating = jax.eval_shape(lambda: translation.init(translation.fresh(translator, key, SHAPE), (source,), moving))
+    found = {"distill": _bytes(distil, state, draw), "translate": _bytes(adapt, translating, draw)}
+    kept = 4 * (TARGET - REAL) * (size + CLASSES)
+    found |= {"distill_with_target": found["distill"] + kept}
+    return {"ipc": ipc} | found | {"ratio": round(found["translate"] / found["distill"], 2)}
+
+
+def main() -> None:
+    """Measure at the paper's IPCs."""
+    rows = [measure(ipc) for ipc in (1, 10, 50)]
+    for row in rows:
+        print(row, flush=True)
+    workdir.write(sweep.RESULTS / "memory.json", {"rows": rows} | provenance.summary())
+
+
+if __name__ == "__main__":
+    main()
