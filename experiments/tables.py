@@ -3,6 +3,7 @@
 python -m experiments.tables
 """
 
+import importlib
 import json
 import pathlib
 import re
@@ -18,15 +19,19 @@ def load(name: str):
     return json.loads(path.read_text()) if path.exists() else []
 
 
+SWEEPS = ("one_net", "adaptation", "pretrained", "refine")
+
+
 def runs() -> str:
     """All rows of all sweeps."""
-    return sweep.table([row for name in ("one_net", "adaptation", "refine") for row in load(name)])
+    return sweep.table([row for name in SWEEPS for row in load(name)])
 
 
 def commands() -> str:
-    """How each row is run on its own."""
-    rows = [row for name in ("one_net", "adaptation", "refine") for row in load(name)]
-    return "\n".join(f"    {row['command']}" for row in rows)
+    """How each row that has a result is run on its own."""
+    measured = {row["row"] for name in SWEEPS for row in load(name)}
+    rows = [row for name in SWEEPS for row in importlib.import_module(f"experiments.{name}").ROWS]
+    return "\n".join(f"    {sweep.command(row)}" for row in rows if row.name in measured)
 
 
 def precision() -> str:
@@ -76,11 +81,49 @@ def caching() -> str:
     return "\n".join(lines)
 
 
+def pretraining() -> str:
+    """What the variants of pre-training came to on one store."""
+    found = load("pretraining")
+    lines = ["| variant | steps | networks | seconds | NFR loss left | of the target | target's ridge accuracy |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for name, one in found["variants"].items() if found else []:
+        last = one["curve"][-1]
+        lines.append(
+            f"| {name} | {one['steps']} | {one['networks']} | {last['seconds']:.0f} | "
+            f"{last['translated'] / last['untranslated']:.3f} | "
+            f"{last['target_translated'] / last['target_untranslated']:.3f} | "
+            f"{last['target_accuracy_untranslated']:.1f} -> {last['target_accuracy_translated']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def transfer() -> str:
+    """NFR losses of sets that the translator never saw."""
+    lines = ["| set | NFR loss | translated | ridge accuracy (%) | translated |", "|---|---|---|---|---|"]
+    for row in (load("transfer") or {"rows": []})["rows"]:
+        before, after = row["distill"], row["translate"]
+        lines.append(
+            f"| {row['set']} | {before['nfr']:.3f} ± {before['nfr_std']:.3f} | {after['nfr']:.3f} ± "
+            f"{after['nfr_std']:.3f} | {before['accuracy']:.1f} | {after['accuracy']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def memory() -> str:
+    """Bytes of compiled steps."""
+    lines = ["| images a class | `1 Net` step (MB) | with its cached features | adaptation step | ratio |"]
+    lines += ["|---|---|---|---|---|"]
+    for row in (load("memory") or {"rows": []})["rows"]:
+        sizes = " | ".join(f"{row[name] / 1e6:.0f}" for name in ("distill", "distill_with_target", "translate"))
+        lines.append(f"| {row['ipc']} | {sizes} | {row['ratio']:.2f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Replace what stands between `<!-- NAME -->` and `<!-- end -->` in both pages."""
     for page in (ROOT / "README.md", ROOT / "experiments" / "README.md"):
         text = page.read_text()
-        for function in (runs, commands, precision, bench, caching):
+        for function in (runs, commands, precision, bench, caching, pretraining, transfer, memory):
             pattern = rf"(<!-- {function.__name__} -->\n).*?(<!-- end -->)"
             text = re.sub(pattern, lambda m, f=function: f"{m[1]}{f()}\n{m[2]}", text, flags=re.DOTALL)
         page.write_text(text)

@@ -107,7 +107,7 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Cache:
     for note in sampler.notes:
         print(note, flush=True)
     identity = _identity(data)
-    workdir.compare(folder, card and card.get("set"), identity)
+    workdir.compare(folder, card and card.get("set"), identity, f"another {config.dataset}: its ")
     workdir.create(folder)
     if card is None:
         made = {"config": fields, "data_dir": config.data_dir, "set": identity}

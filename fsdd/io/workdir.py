@@ -69,8 +69,8 @@ def check(folder: pathlib.Path, fields: dict[str, Any]) -> None:
     compare(folder, read(folder / "config.json"), fields)
 
 
-def compare(folder: pathlib.Path, found: dict[str, Any] | None, fields: dict[str, Any]) -> None:
-    """See that the fields `found` in a folder, if any, are these.
+def compare(folder: pathlib.Path, found: dict[str, Any] | None, fields: dict[str, Any], what: str = "config.") -> None:
+    """See that the fields `found` in a folder, if any, are these; `what` they are of stands before their names.
 
     Raises:
         UserError: the first that differs is named.
@@ -81,6 +81,6 @@ def compare(folder: pathlib.Path, found: dict[str, Any] | None, fields: dict[str
     for name in wanted | found:
         if wanted.get(name) != found.get(name):
             raise UserError(
-                f"{folder} was made with config.{name} = {found.get(name)!r}, now it is {wanted.get(name)!r}; "
+                f"{folder} was made with {what}{name} = {found.get(name)!r}, now it is {wanted.get(name)!r}; "
                 "name another --workdir, or delete that folder"
             )
