@@ -19,20 +19,20 @@ from fsdd.io.resumable import Resumable
 from fsdd.methods import optimisers, translation
 from fsdd.networks.translator import Translator
 
-_PACKAGE = pathlib.Path(__file__).parent / "pretrained"
+PACKAGE = pathlib.Path(__file__).parent / "pretrained"
 _MADE = ("fresh", "autoencoder")
 
 
 def packaged() -> list[str]:
     """Names of the translators that come with the package."""
-    return sorted(path.parent.name for path in _PACKAGE.glob("*/card.json"))
+    return sorted(path.parent.name for path in PACKAGE.glob("*/card.json"))
 
 
 def folder_of(init: str) -> pathlib.Path | None:
     """Where a stored translator is; None for a start that is made instead of loaded."""
     if init in _MADE:
         return None
-    return _PACKAGE / init if init in packaged() else pathlib.Path(init).expanduser()
+    return PACKAGE / init if init in packaged() else pathlib.Path(init).expanduser()
 
 
 def check(config: ml_collections.ConfigDict, field: str, *, distilled_here: bool = True) -> None:
