@@ -115,6 +115,10 @@ def default() -> ml_collections.ConfigDict:
             "pretrain": {
                 "init": "fresh",
                 "target": "",
+                # Width of the random networks; 0 is network.width. Narrower ones cost a fraction.
+                "width": 0,
+                # Whether predictions are scaled to the labels before they are judged; the paper does not.
+                "scaled": False,
                 "steps": 200_000,
                 "subsets": 4,
                 "uses": 1,
@@ -135,6 +139,8 @@ def default() -> ml_collections.ConfigDict:
                 "networks": 3,
                 "architecture": "convnet",
                 "width": 0,
+                # Whether predictions are scaled to the labels before they are judged; the paper does not.
+                "scaled": False,
                 "depth": 3,
                 "norm": "none",
                 "initialisation": placeholder(str),

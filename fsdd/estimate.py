@@ -86,7 +86,7 @@ def describe_pretraining(cache: Cache) -> str:
     """One line on what pre-training takes on this process's devices, once the store is full."""
     config = cache.config
     settings, limits = config.pretrain, cache.sampler.limits
-    network = runs.build_objective(config, limits.classes_max).network
+    network = runs.build_objective(config, limits.classes_max, settings.width).network
     chunk = cache.whitening.apply(cache.data.train_images[: config.compute.chunk])
     each = seconds_per_image(network, chunk)
     rows = sum(cache.bucket(index) for index in range(config.subsets.count)) / config.subsets.count

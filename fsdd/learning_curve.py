@@ -76,13 +76,13 @@ def _target(cache: Cache, programs: Programs) -> Case:
 
 
 def point(programs: Programs, variables: dict, judged: dict[str, Case]) -> dict[str, float]:
-    """What a point of the curve says of a translator: NFR losses, of the target also accuracies in percent."""
+    """What a point of the curve says of a translator: NFR losses, and accuracies in percent, of ridge heads."""
     found = {}
     for name, case in judged.items():
         for side, parts in zip(("translated", "untranslated"), programs.judge(variables, case), strict=True):
             found[f"{name}{side}"] = float(parts["nfr"])
-            if name:
-                found[f"{name}accuracy_{side}"] = round(100 * float(parts["accuracy"]), 2)
+            found[f"{name}scaled_{side}"] = float(parts["nfr_scaled"])
+            found[f"{name}accuracy_{side}"] = round(100 * float(parts["accuracy"]), 2)
     return found
 
 

@@ -42,6 +42,7 @@ class Pretraining:
         folder: the stage's folder.
         schedule: which batch serves which step.
         programs: what batches run through.
+        judging: what judges, in networks of the full width.
         translator: what moves.
         interleaved: whether the stage itself fills the store as it goes.
     """
@@ -50,6 +51,7 @@ class Pretraining:
     folder: pathlib.Path
     schedule: Schedule
     programs: Programs
+    judging: Programs
     translator: Translator
     interleaved: bool
 
@@ -147,14 +149,12 @@ def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretr
     translator = translators.build(config, settings.init, shape[-1])
     rate = optimisers.cosine(settings.rate, settings.steps, settings.final, settings.warmup)
     optimiser = translation.optimiser(optimisers.build(settings.optimiser, rate), None)
-    programs = Programs(
-        translator,
-        runs.build_objective(config, cache.sampler.limits.classes_max),
-        optimiser,
-        jax.devices(),
-        chunk=config.compute.chunk,
-        cache_dtype=config.network.cache_dtype,
-    )
+
+    def programs(width: int) -> Programs:
+        objective = runs.build_objective(config, cache.sampler.limits.classes_max, width, settings.scaled)
+        compute = {"chunk": config.compute.chunk, "cache_dtype": config.network.cache_dtype}
+        return Programs(translator, objective, optimiser, jax.devices(), **compute)
+
     key = jax.random.fold_in(runs.purpose_key(config.seed, "pretrain"), 0)
 
     def images() -> jax.Array:
@@ -165,7 +165,8 @@ def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretr
     place = folder / "autoencoder" / str(jax.process_index())
     start = translators.start(config, settings.init, translator, shape, key, images, place)
     schedule = Schedule(settings.steps, settings.uses, settings.group)
-    stage = Pretraining(cache, folder, schedule, programs, translator, interleaved)
+    both = programs(settings.width), programs(config.network.width)
+    stage = Pretraining(cache, folder, schedule, *both, translator, interleaved)
     return stage, translation.init(start, (), optimiser)
 
 
@@ -200,8 +201,8 @@ def _judged(
     for position, state, metrics in steps:
         if position % every == 0 or position in (1, total):
             # Made here because an interleaved run has no subsets before its first step.
-            cases = cases or learning_curve.cases(stage.cache, stage.programs, stage.visible(0))
-            found = learning_curve.point(stage.programs, _variables(state), cases)
+            cases = cases or learning_curve.cases(stage.cache, stage.judging, stage.visible(0))
+            found = learning_curve.point(stage.judging, _variables(state), cases)
             points.append({"step": position, "seconds": round(resumable.elapsed, 1)} | found)
             if jax.process_index() == 0:
                 learning_curve.write(stage.folder, points)

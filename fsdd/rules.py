@@ -82,6 +82,8 @@ RULES: dict[str, tuple[Callable, str]] = {
         f"pretrain.{field}": _at_least(1)
         for field in ("steps", "subsets", "uses", "group", "real_images", "rounds", "held_out", "every")
     },
+    "pretrain.width": _at_least(0),
+    "pretrain.scaled": _BOOL,
     "pretrain.optimiser": _one_of(optimisers.OPTIMISERS),
     "pretrain.rate": _POSITIVE,
     "pretrain.final": _UP_TO_ONE,

@@ -87,17 +87,19 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
     return Run(config, folder, data, fitted, real, build_objective(config, data.num_classes))
 
 
-def build_objective(config: ml_collections.ConfigDict, num_classes: int) -> nfr.Objective:
-    """The NFR loss in the networks of Theta that a config describes."""
+def build_objective(
+    config: ml_collections.ConfigDict, num_classes: int, width: int = 0, scaled: bool = False
+) -> nfr.Objective:
+    """The NFR loss in the networks of Theta that a config describes, of another width if one is given."""
     network = ConvNet(
         num_classes,
-        width=config.network.width,
+        width=width or config.network.width,
         depth=config.network.depth,
         norm=config.network.norm,
         initialisation=config.network.initialisation,
         dtype=jnp.dtype(config.network.dtype),
     )
-    return nfr.Objective(network, **config.objective)
+    return nfr.Objective(network, **config.objective, scaled=scaled)
 
 
 def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealSet:

@@ -21,12 +21,16 @@ class Objective:
         flip: whether S and its mirror image are both regressed on.
         scale: factor of the squared error: 0.5 in FRePo's JAX code, 1 in its PyTorch code.
         ridge: the ridge head's relative regulariser.
+        scaled: whether predictions are scaled to the labels first, by the best factor. A synthetic set that fits its
+            network too well is too sure of itself in others: its predictions are too large. Brighter images (features
+            grow with them, so heads shrink) cure that and nothing else; who cannot move labels learns it before all.
     """
 
     network: nn.Module
     flip: bool = True
     scale: float = 1.0
     ridge: float = krr.RIDGE
+    scaled: bool = False
 
     def __call__(
         self, synthetic: SyntheticSet, draw: Draw, mask: Mask | None = None
@@ -37,10 +41,12 @@ class Objective:
         """
         kept = mask or Mask(None, None)
         prediction = self.predict(synthetic, draw, kept.rows)
+        scaled = self.scale * losses.squared_error(losses.best_scale(prediction, draw.labels) * prediction, draw.labels)
         nfr = self.scale * losses.squared_error(prediction, draw.labels)
         margin = losses.label_margin(synthetic.labels, kept.rows, kept.classes)
         accuracy = losses.accuracy(prediction, draw.labels, classes=kept.classes)
-        return nfr + margin, {"nfr": nfr, "margin": margin, "accuracy": accuracy}
+        parts = {"nfr": nfr, "nfr_scaled": scaled, "margin": margin, "accuracy": accuracy}
+        return (scaled if self.scaled else nfr) + margin, parts
 
     def predict(self, synthetic: SyntheticSet, draw: Draw, rows: jax.Array | None = None) -> jax.Array:
         """What the ridge head fitted on S predicts for the real rows of a draw, `[b, classes]`."""
