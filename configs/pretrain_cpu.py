@@ -4,7 +4,8 @@
 
 DATA is where the TFDS set `tiny_imagenet32` (100,000 images of 200 classes) is prepared as array_record. It may be
 stopped at any moment; the same command goes on. Subsets have one image a class and, like the target of an adaptation,
-no augmented views; T = 300 steps at six times the paper's rate move S' two thirds as far as its 3,000 steps do.
+no augmented views. T = 300 steps at six times the paper's rate: CIFAR-10 distilled so has 36.3 % at one image a class,
+37.3 % after 4,000 steps at the paper's (experiments/README.md).
 """
 
 from fsdd import config as configs
@@ -24,6 +25,6 @@ def get_config():
     config.compute.lane_images = 28
     pretrain = config.pretrain
     pretrain.width, pretrain.scaled = 64, True
-    pretrain.steps, pretrain.subsets, pretrain.uses, pretrain.group, pretrain.real_images = 10_000, 2, 4, 32, 256
+    pretrain.steps, pretrain.subsets, pretrain.uses, pretrain.group, pretrain.real_images = 4500, 2, 4, 32, 256
     pretrain.rate, pretrain.final, pretrain.warmup, pretrain.every = 5e-4, 0.01, 0.05, 250
     return config

@@ -80,6 +80,9 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
         translator = translators.build(config, config.translate.init, data.image_shape[-1])
         if stored := translators.folder_of(config.translate.init):
             translators.load(translator, stored, data.image_shape)
+        line = translators.note(config, config.translate.init) if "distill" in config.stages else None
+        if line:
+            print(line, flush=True)
     workdir.create(folder)
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     labels = synthetic.centred_labels(data.train_labels, data.num_classes)

@@ -66,6 +66,17 @@ def check(config: ml_collections.ConfigDict, field: str, *, distilled_here: bool
         check_network(config, made_in, f"the images were distilled that the translator in {folder} was trained on")
 
 
+def note(config: ml_collections.ConfigDict, init: str) -> str | None:
+    """A line on how a stored translator's own sets were distilled, where this run's will be distilled otherwise."""
+    folder, fields = folder_of(init), configs.flat(config)
+    made_in = _card(folder).get("made_in", {}) if folder else {}
+    names = ("distill.uses", "distill.rate", "distill.batch", "distill.optimiser")
+    if all(made_in.get(name, fields[name]) == fields[name] for name in names):
+        return None
+    recipe = ", ".join(f"{name} = {made_in[name]}" for name in names)
+    return f"the translator in {folder.name} learned on sets distilled with {recipe}; others may gain less from it"
+
+
 def check_network(config: ml_collections.ConfigDict, made_in: dict, what: str) -> None:
     """See that a config's one fixed network, and its whitening, are those of what was made elsewhere.
 
