@@ -47,17 +47,26 @@ class Judge:
         self._real = [jnp.concatenate([self._features(one, chunk) for chunk in chunks]) for one in self._networks]
 
     def __call__(self, found: SyntheticSet) -> dict[str, float]:
-        """Mean NFR loss (full scale) and accuracy in percent of a set's ridge heads, and the loss's spread."""
+        """Means over networks of a set's ridge heads.
+
+        `nfr` is the squared error summed over classes, `nfr_std` its spread, `scale` the factor of the predictions that
+        is best for it and `nfr_scaled` what it then is; `accuracy` is in percent.
+        """
         found = found.mirrored() if self._flip else found
         predictions = [
             krr.predict(real, self._features(variables, found.images), found.labels)
             for variables, real in zip(self._networks, self._real, strict=True)
         ]
+        scales = [float(losses.best_scale(prediction, self._labels)) for prediction in predictions]
         nfr = np.array([losses.squared_error(prediction, self._labels) for prediction in predictions])
+        pairs = zip(scales, predictions, strict=True)
+        scaled = np.mean([losses.squared_error(scale * prediction, self._labels) for scale, prediction in pairs])
         accuracy = 100 * np.mean([losses.accuracy(prediction, self._labels) for prediction in predictions])
         return {
             "nfr": round(float(nfr.mean()), 4),
             "nfr_std": round(float(nfr.std(ddof=1)), 4),
+            "scale": round(float(np.mean(scales)), 3),
+            "nfr_scaled": round(float(scaled), 4),
             "accuracy": round(float(accuracy), 2),
         }
 
@@ -81,7 +90,7 @@ def main() -> None:
     for folder in arguments.workdirs:
         for path in sorted(folder.glob("*/set.npz")):
             scores = judge(load(path))
-            print(f"{path.parent}: accuracy {scores['accuracy']:.2f} %, loss {scores['nfr']:.4f}", flush=True)
+            print(f"{path.parent}: {', '.join(f'{name} {value}' for name, value in scores.items())}", flush=True)
 
 
 if __name__ == "__main__":

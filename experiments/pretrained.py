@@ -13,7 +13,12 @@ DISTILLED = {"distill.uses": 300, "distill.batch": 256, "distill.rate": 6e-3}
 SHIPPED = {"translate.init": "tiny_imagenet32"}
 UNADAPTED = SHIPPED | {"translate.networks": 0}
 FRESH = {"translate.init": "fresh"}
-AUTOENCODED = {"translate.init": "autoencoder", "translator.residual": False}
+AUTOENCODED = {
+    "translate.init": "autoencoder",
+    "translator.residual": False,
+    "autoencoder.steps": 300,
+    "autoencoder.batch": 32,
+}
 
 
 def _row(name: str, after: str | None, *stages: str, **fields) -> Row:

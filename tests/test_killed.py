@@ -1,19 +1,15 @@
 """A run that is killed at any moment and started again ends with the very bits of an uninterrupted one."""
 
-import os
 import pathlib
 import random
 import signal
-import subprocess
-import sys
 import time
 
+import jobs
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
 STAGES = ("distill", "translate", "refine", "evaluation")
-KILLS = int(os.environ.get("FSDD_KILLS", "1"))
 FLAGS = [
     "--config=configs/quickstart.py",
     "--config.network.width=8",
@@ -32,21 +28,16 @@ FLAGS = [
 ]
 
 
-def _start(workdir: pathlib.Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "fsdd.main", *FLAGS, f"--workdir={workdir}"]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 def _kill_in(stage: str, workdir: pathlib.Path, delay: float) -> bool:
     """Start a run and kill it `delay` seconds after it has entered the stage; whether it was still running then."""
-    process = _start(workdir)
+    process = jobs.start(FLAGS, workdir)
     # A stage that runs holds the folder of its checkpoints.
     while process.poll() is None and not list((workdir / stage).glob("**/checkpoints")):
         time.sleep(0.02)
     time.sleep(delay)
     running = process.poll() is None
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     return running
 
 
@@ -58,14 +49,14 @@ def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_killed_at_random_moments_of_every_stage(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert _start(whole).wait() == 0
+    jobs.finish(jobs.start(FLAGS, whole))
     moments, hits = random.Random(time.time_ns()), 0
     for stage in STAGES:
-        for _ in range(KILLS):
+        for _ in range(jobs.KILLS):
             delay = moments.uniform(0, 3)
             hits += _kill_in(stage, killed, delay)
     assert hits, "no kill met a running process"
-    assert _start(killed).wait() == 0
+    jobs.finish(jobs.start(FLAGS, killed))
     for name in ("distill/set.npz", "translate/set.npz", "refine/set.npz", "synthetic.npz"):
         wanted, found = _arrays(whole / name), _arrays(killed / name)
         assert wanted.keys() == found.keys()
