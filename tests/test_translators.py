@@ -151,3 +151,27 @@ def test_pretraining_starts_from_an_autoencoder(tmp_path):
     card = json.loads((tmp_path / "run" / "pretrain" / "autoencoder" / "0" / "card.json").read_text())
     assert card["curve"][-1]["loss"] < card["curve"][0]["loss"]
     assert json.loads((tmp_path / "run" / "translator" / "card.json").read_text())["config"]["autoencoder.steps"] == 20
+
+
+@pytest.mark.parametrize("name", translators.packaged())
+def test_what_comes_with_the_package_loads_and_says_what_made_it(name):
+    folder = translators.folder_of(name)
+    config = configs.resolve(configs.default())
+    translator = translators.build(config, name, 3)
+    variables = translators.load(translator, folder, (32, 32, 3))
+    images = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
+    made, _ = translator.apply(variables, images, mutable=["batch_stats"])
+    assert np.isfinite(made).all() and not np.allclose(made, images)
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 5e6
+    card = json.loads((folder / "card.json").read_text())
+    assert "cifar" not in card["made_in"]["dataset"]
+    assert card["steps"] == card["judged"][-1]["step"] and card["networks"] > 0
+    assert {"device", "versions", "wall_seconds", "curve", "cifar10_ipc1"} <= card.keys()
+    # The config that asks for nothing special distils in the network that the translator is tied to.
+    config = configs.default()
+    config.translate.init = name
+    translators.check(configs.resolve(config), "translate.init")
+
+
+def test_there_is_one_in_the_package():
+    assert "tiny_imagenet32" in translators.packaged()
