@@ -126,7 +126,7 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
         folder / "autoencoder",
     )
     labels = optimisers.build(settings.optimiser, settings.label_rate) if settings.labels else None
-    rate = optimisers.cosine(settings.rate, max(stream.steps, 1), settings.final, settings.warmup)
+    rate = optimisers.cosine(settings.rate, stream.steps, settings.final, settings.warmup)
     optimiser = translation.optimiser(optimisers.build(settings.optimiser, rate), labels)
     moving = tuple(sources[ipc] for ipc in ipcs)
     step = functools.partial(

@@ -47,9 +47,11 @@ def _set(folder: pathlib.Path) -> np.ndarray:
         return arrays["images"]
 
 
-def test_no_networks_at_all_is_a_translation_without_adaptation(tmp_path):
+@pytest.mark.parametrize("warmup", [0.0, 0.2, 1.0])
+def test_no_networks_at_all_is_a_translation_without_adaptation(tmp_path, warmup):
     stored = _stored(tmp_path / "stored", 1)
-    results = pipeline.run(_config(**{"translate.init": str(stored), "translate.networks": 0}), tmp_path / "run")
+    fields = {"translate.init": str(stored), "translate.networks": 0, "translate.warmup": warmup}
+    results = pipeline.run(_config(**fields), tmp_path / "run")
     figures = results["stages"]["translate"]
     assert (figures["steps"], figures["networks"], figures["curve"]) == (0, 0, [])
     translator = Translator(1, WIDTHS)

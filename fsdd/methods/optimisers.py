@@ -11,9 +11,10 @@ def cosine(rate: float, steps: int, final: float = 0.1, warmup: float = 0.0) -> 
     FRePo schedules the synthetic set so, without a warm-up. A translator needs one: Adam's first steps move all of its
     weights alike, and what they do to the images adds up over channels.
     """
-    if not warmup:
-        return optax.cosine_decay_schedule(rate, steps, final)
-    return optax.warmup_cosine_decay_schedule(0.0, rate, max(round(warmup * steps), 1), steps, final * rate)
+    if not warmup or steps < 2:
+        return optax.cosine_decay_schedule(rate, max(steps, 1), final)
+    rising = min(max(round(warmup * steps), 1), steps - 1)
+    return optax.warmup_cosine_decay_schedule(0.0, rate, rising, steps, final * rate)
 
 
 def build(name: str, schedule: optax.ScalarOrSchedule, **options) -> optax.GradientTransformation:
