@@ -20,15 +20,17 @@ from fsdd.io import pictures, workdir
 _RANDOM = {"translator.residual": False}
 # A short auto-encoding: at this size, reconstruction is learned in a fraction of a minute.
 _AUTOENCODED = {"pretrain.init": "autoencoder", "autoencoder.steps": 200, "autoencoder.batch": 32}
-# Fields that differ from configs/pretrain_cpu.py; steps are what fits into two to three minutes.
+# Fields that differ from configs/pretrain_cpu.py; steps are what fits into about three minutes.
 VARIANTS = {
-    "residual": {"pretrain.steps": 700},
-    "random (the paper)": {"pretrain.steps": 700} | _RANDOM,
-    "auto-encoder": {"pretrain.steps": 700} | _AUTOENCODED | _RANDOM,
-    "each network once": {"pretrain.steps": 320, "pretrain.uses": 1, "pretrain.group": 1},
-    "two subsets a step": {"pretrain.steps": 360, "pretrain.subsets": 2},
-    "1,024 real images": {"pretrain.steps": 450, "pretrain.real_images": 1024},
-    "width 32": {"pretrain.steps": 1100, "translator.widths": (32, 32, 32)},
+    "residual": {"pretrain.steps": 600},
+    "random (the paper)": {"pretrain.steps": 600} | _RANDOM,
+    "auto-encoder": {"pretrain.steps": 600} | _AUTOENCODED | _RANDOM,
+    "the paper's loss": {"pretrain.steps": 600, "pretrain.scaled": False},
+    "each network once": {"pretrain.steps": 450, "pretrain.uses": 1, "pretrain.group": 1},
+    "full width": {"pretrain.steps": 350, "pretrain.width": 0},
+    "rate 3e-3": {"pretrain.steps": 600, "pretrain.rate": 3e-3},
+    "stride 4": {"pretrain.steps": 900, "translator.stride": 4},
+    "width 32": {"pretrain.steps": 900, "translator.widths": (32, 32, 32)},
 }
 
 
@@ -71,11 +73,11 @@ def draw(found: dict) -> None:
     series = {
         name: (
             [point["seconds"] for point in one["curve"]],
-            [point["translated"] / point["untranslated"] for point in one["curve"]],
+            [point["scaled_translated"] / point["scaled_untranslated"] for point in one["curve"]],
         )
         for name, one in found.items()
     }
-    label = "NFR loss, translated / as it was"
+    label = "NFR loss at best scale, translated / as it was"
     pictures.curve(sweep.RESULTS / "pretraining.png", series, xlabel="seconds", ylabel=label)
 
 

@@ -61,6 +61,11 @@ def _target(cache: Cache, programs: Programs) -> Case:
         test_fraction=made_by["test_fraction"],
         seed=made_by["seed"],
     )
+    if data.image_shape[-1] not in (cache.data.image_shape[-1], 1):
+        raise UserError(
+            f"config.pretrain.target is {cache.config.pretrain.target!r}, whose images have {data.image_shape[-1]} "
+            f"channels; allowed: {cache.data.image_shape[-1]}, as the big set's, or 1"
+        )
     fitted = whitening.fit(data.train_images, made_by["whitening.kind"], made_by["whitening.regularisation"])
     with np.load(folder / "distill" / "set.npz") as arrays:
         source = SyntheticSet(arrays["images"], arrays["labels"])
