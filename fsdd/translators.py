@@ -92,7 +92,10 @@ def check_network(config: ml_collections.ConfigDict, made_in: dict, what: str) -
 
 
 def _card(folder: pathlib.Path) -> dict:
-    return workdir.read(folder / "card.json") or {}
+    try:
+        return workdir.read(folder / "card.json") or {}
+    except UserError as error:
+        raise UserError(f"{folder / 'card.json'} is not a readable card; copy the whole translator again") from error
 
 
 def build(config: ml_collections.ConfigDict, init: str, channels: int) -> Translator:
