@@ -9,9 +9,9 @@ the ridge head in 20 networks that no stage has seen, on 1,000 training images. 
 import argparse
 import pathlib
 
-from configs import pretrain_cpu
 from experiments import sweep
 from experiments.held_out import Judge, load
+from experiments.pretrained import DISTILLED
 from fsdd import config as configs
 from fsdd import pipeline, provenance
 from fsdd.io import workdir
@@ -32,8 +32,7 @@ def main() -> None:
     rows = []
     for name in arguments.sets:
         config = configs.few_networks(configs.default())
-        config.distill.update(pretrain_cpu.get_config().distill)
-        fields = {"dataset": name, "ipc": 1, "stages": ("distill", "translate"), "evaluate.networks": 0}
+        fields = DISTILLED | {"dataset": name, "ipc": 1, "stages": ("distill", "translate"), "evaluate.networks": 0}
         fields |= {"translate.init": arguments.translator, "translate.networks": 0} | SETS[name]
         config.update_from_flattened_dict(fields)
         config.data_dir = arguments.data_dir
