@@ -40,7 +40,8 @@ def main() -> None:
     folder = translators.PACKAGE / arguments.name
     if arguments.workdir:
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(arguments.workdir / "translator", folder)
+        # Orbax's note of success names the path that it wrote to; reading does not need it.
+        shutil.copytree(arguments.workdir / "translator", folder, ignore=shutil.ignore_patterns("commit_success.txt"))
     card = workdir.read(folder / "card.json") | {"cifar10_ipc1": evaluated()}
     workdir.write(folder / "card.json", card)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
