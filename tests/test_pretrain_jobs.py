@@ -93,7 +93,7 @@ def test_killed_at_random_moments(stored, whole, tmp_path):
     while hits < 2 * jobs.KILLS:
         if not run.exists():
             shutil.copytree(stored / "cache", run / "cache")
-        hit = jobs.kill(jobs.start(FLAGS, run), run / "pretrain" / "config.json", 20)
+        hit = jobs.kill(jobs.start(FLAGS, run), run / "pretrain" / "config.json", 12)
         hits += hit
         if not hit:
             _assert_same(whole, run)
