@@ -92,8 +92,9 @@ def describe_pretraining(cache: Cache) -> str:
     rows = sum(cache.bucket(index) for index in range(config.subsets.count)) / config.subsets.count
     mirrored = 2 if config.objective.flip else 1
     networks = -(-settings.steps // settings.uses) * settings.subsets
-    # A translator of width 64 costs about half a pass of the ConvNet at its full width, three times over to train it.
-    synthetic = settings.steps * settings.subsets * rows * (_THERE_AND_BACK * mirrored + 0.5 * _TRAINING)
+    # A translator of width 64 costs about half a pass of a ConvNet of width 128, three times over to train it.
+    translator = 0.5 * (128 / network.width) ** 2
+    synthetic = settings.steps * settings.subsets * rows * (_THERE_AND_BACK * mirrored + translator * _TRAINING)
     seconds = each * (networks * settings.real_images + synthetic) / jax.device_count()
     return (
         f"pretrain: {settings.steps} steps on {settings.subsets} subsets each, {networks} networks, about "

@@ -165,8 +165,10 @@ def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretr
     place = folder / "autoencoder" / str(jax.process_index())
     start = translators.start(config, settings.init, translator, shape, key, images, place)
     schedule = Schedule(settings.steps, settings.uses, settings.group)
-    both = programs(settings.width), programs(config.network.width)
-    stage = Pretraining(cache, folder, schedule, *both, translator, interleaved)
+    stepping = programs(settings.width)
+    # Of one width, both are the same programs, compiled once.
+    judging = stepping if settings.width in (0, config.network.width) else programs(config.network.width)
+    stage = Pretraining(cache, folder, schedule, stepping, judging, translator, interleaved)
     return stage, translation.init(start, (), optimiser)
 
 

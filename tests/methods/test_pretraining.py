@@ -1,5 +1,6 @@
 """Pre-training: the step against gradients of single subsets, padding, reuse, and what many devices do."""
 
+import dataclasses
 import functools
 
 import jax
@@ -156,3 +157,16 @@ def test_judging_is_the_mean_of_both_losses():
         for place, source in enumerate((case.source.replace(images=images), case.source)):
             wanted[place] += OBJECTIVE(source, case.draw, case.mask)[1]["nfr"] / 2
     np.testing.assert_allclose([translated["nfr"], plain["nfr"]], wanted, rtol=1e-4)
+
+
+def test_a_scaled_loss_does_not_see_how_bright_images_are():
+    """Without biases features grow with images, and heads shrink; the best factor is least squares' own."""
+    objective, case = dataclasses.replace(OBJECTIVE, scaled=True), _case(3, 5)
+    brighter = case.source.replace(images=1.5 * case.source.images)
+    (one, parts), (two, _) = (objective(source, case.draw) for source in (case.source, brighter))
+    np.testing.assert_allclose(one, two, rtol=1e-4)
+    assert abs(OBJECTIVE(case.source, case.draw)[0] - OBJECTIVE(brighter, case.draw)[0]) > 1e-2
+    prediction = np.asarray(OBJECTIVE.predict(case.source, case.draw), np.float64).reshape(-1, 1)
+    labels = np.asarray(case.draw.labels, np.float64).reshape(-1)
+    _, (residual,), *_ = np.linalg.lstsq(prediction, labels, rcond=None)
+    np.testing.assert_allclose(parts["nfr_scaled"], residual / len(case.draw.labels), rtol=1e-4)
