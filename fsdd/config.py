@@ -57,6 +57,69 @@ def _stream(**fields: Any) -> dict[str, Any]:
     return {"networks": 1, "uses": 1, "group": 1, "real_images": 0, "batch": 0} | fields
 
 
+def _pretraining() -> dict[str, Any]:
+    """Fields of the stages `cache` and `pretrain`."""
+    return {
+        # N = 5,000 subsets of 10 to 100 classes, at most M = 4,000 real and I_max = 1,000 synthetic images each.
+        "subsets": {
+            "count": 5000,
+            "classes_min": 10,
+            "classes_max": 100,
+            "images": 4000,
+            "synthetic": 1000,
+            "views": 4,
+            "policy": "dsa",
+            "buckets": 8,
+        },
+        # S = 200,000 steps at eta = 1e-5 on B = 4 subsets, each in a fresh network.
+        "pretrain": {
+            "init": "fresh",
+            "target": "",
+            # Width of the random networks; 0 is network.width. Narrower ones cost a fraction.
+            "width": 0,
+            # Whether predictions are scaled to the labels before they are judged; the paper does not.
+            "scaled": False,
+            "steps": 200_000,
+            "subsets": 4,
+            "uses": 1,
+            "group": 1,
+            "real_images": 1024,
+            "optimiser": "adam",
+            "rate": 1e-5,
+            "final": 1.0,
+            "warmup": 0.0,
+            "rounds": 1,
+            "held_out": 8,
+            "every": 1000,
+        },
+    }
+
+
+def _evaluation() -> dict[str, Any]:
+    """Fields of the evaluation; the protocol fills what is open."""
+    return {
+        "evaluate": {
+            "stages": (),
+            "networks": 3,
+            "architecture": "convnet",
+            "width": 0,
+            # Whether predictions are scaled to the labels before they are judged; the paper does not.
+            "scaled": False,
+            "depth": 3,
+            "norm": "none",
+            "initialisation": placeholder(str),
+            "optimiser": placeholder(str),
+            "rate": 3e-4,
+            "weight_decay": placeholder(float),
+            "schedule": placeholder(str),
+            "policy": placeholder(str),
+            "mean_over_classes": placeholder(bool),
+            "batch": 500,
+            "steps": 0,
+        },
+    }
+
+
 def default() -> ml_collections.ConfigDict:
     """The default config; a field of None is filled by `resolve` from the protocol or the platform.
 
@@ -100,59 +163,10 @@ def default() -> ml_collections.ConfigDict:
             # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json.
             "refine": _stream(networks=32, uses=32, group=32, real_images=1024)
             | {"optimiser": placeholder(str), "rate": 3e-3, "final": 0.1},
-            # N = 5,000 subsets of 10 to 100 classes, at most M = 4,000 real and I_max = 1,000 synthetic images each.
-            "subsets": {
-                "count": 5000,
-                "classes_min": 10,
-                "classes_max": 100,
-                "images": 4000,
-                "synthetic": 1000,
-                "views": 4,
-                "policy": "dsa",
-                "buckets": 8,
-            },
-            # S = 200,000 steps at eta = 1e-5 on B = 4 subsets, each in a fresh network.
-            "pretrain": {
-                "init": "fresh",
-                "target": "",
-                # Width of the random networks; 0 is network.width. Narrower ones cost a fraction.
-                "width": 0,
-                # Whether predictions are scaled to the labels before they are judged; the paper does not.
-                "scaled": False,
-                "steps": 200_000,
-                "subsets": 4,
-                "uses": 1,
-                "group": 1,
-                "real_images": 1024,
-                "optimiser": "adam",
-                "rate": 1e-5,
-                "final": 1.0,
-                "warmup": 0.0,
-                "rounds": 1,
-                "held_out": 8,
-                "every": 1000,
-            },
+            **_pretraining(),
             "translator": {"widths": (64, 64, 64), "stride": 1, "residual": True, "statistics": "batch"},
             "autoencoder": {"steps": 1000, "batch": 128, "rate": 1e-3},
-            "evaluate": {
-                "stages": (),
-                "networks": 3,
-                "architecture": "convnet",
-                "width": 0,
-                # Whether predictions are scaled to the labels before they are judged; the paper does not.
-                "scaled": False,
-                "depth": 3,
-                "norm": "none",
-                "initialisation": placeholder(str),
-                "optimiser": placeholder(str),
-                "rate": 3e-4,
-                "weight_decay": placeholder(float),
-                "schedule": placeholder(str),
-                "policy": placeholder(str),
-                "mean_over_classes": placeholder(bool),
-                "batch": 500,
-                "steps": 0,
-            },
+            **_evaluation(),
             "compute": {
                 "chunk": placeholder(int),
                 "dispatch": placeholder(int),
