@@ -105,6 +105,6 @@ def evaluate(
     whitened, shares = stored.whitening.apply(test_images), []
     for index in range(networks):
         keys = jax.random.fold_in(jax.random.key(seed), index)[None]
-        state = training.train(network, recipe, stored.synthetic, keys)
+        state = training.train(network, recipe, stored.decoded, keys)
         shares.append(training.score(network, state.variables, whitened, test_labels))
     return np.concatenate(shares)

@@ -9,7 +9,7 @@ import ml_collections
 from ml_collections.config_dict import placeholder
 
 from fsdd.errors import UserError
-from fsdd.rules import RULES, STAGES
+from fsdd.rules import RULES, STAGES, STREAMED
 
 # What FRePo's two codes do differently (all other fields are common to both), and the best of both as measured:
 # experiments/results/one_net.json.
@@ -20,6 +20,7 @@ PROTOCOLS = {
         "objective.flip": True,
         "distill.optimiser": "adam",
         "refine.optimiser": "adam",
+        "frepo.optimiser": "adam",
         "evaluate.initialisation": "torch",
         "evaluate.optimiser": "adamw",
         "evaluate.weight_decay": 5e-4,
@@ -33,6 +34,7 @@ PROTOCOLS = {
         "objective.flip": True,
         "distill.optimiser": "lamb",
         "refine.optimiser": "lamb",
+        "frepo.optimiser": "lamb",
         "evaluate.initialisation": "lecun",
         "evaluate.optimiser": "adam",
         "evaluate.weight_decay": 0.0,
@@ -103,8 +105,6 @@ def _evaluation() -> dict[str, Any]:
             "networks": 3,
             "architecture": "convnet",
             "width": 0,
-            # Whether predictions are scaled to the labels before they are judged; the paper does not.
-            "scaled": False,
             "depth": 3,
             "norm": "none",
             "initialisation": placeholder(str),
@@ -133,6 +133,10 @@ def default() -> ml_collections.ConfigDict:
             "image_size": 0,
             "test_fraction": 0.2,
             "ipc": 1,
+            # Side of what networks see over the side of what is stored; 2 stores four times as many images (DS).
+            "factor": 1,
+            # The real images that S starts from: random ones, or those whose mean feature is closest to their class's.
+            "start": "random",
             "seed": 0,
             "whitening": {"kind": "auto", "regularisation": 0.1},
             "network": {
@@ -146,6 +150,17 @@ def default() -> ml_collections.ConfigDict:
             },
             "objective": {"flip": placeholder(bool), "scale": placeholder(float), "ridge": 1e-6},
             "stages": ("distill", "translate"),
+            # Alg. 1: 4,000 outer steps, T = 16 inner ones of gradient descent. Its rates are not in the paper.
+            "bilevel": {
+                "steps": 4000,
+                "inner": 16,
+                "inner_rate": 1.0,
+                "batch": 1024,
+                "remat": True,
+                "optimiser": "adam",
+                "rate": 1e-4,
+                "final": 0.1,
+            },
             # T = 3,000 and alpha = 1e-3.
             "distill": _stream(uses=3000, batch=1024) | {"optimiser": placeholder(str), "rate": 1e-3, "final": 0.1},
             # S' = 1,000 steps at eta' = 1e-4, a fresh network each.
@@ -163,6 +178,18 @@ def default() -> ml_collections.ConfigDict:
             # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json.
             "refine": _stream(networks=32, uses=32, group=32, real_images=1024)
             | {"optimiser": placeholder(str), "rate": 3e-3, "final": 0.1},
+            # FRePo's own figures.
+            "frepo": {
+                "steps": 500_000,
+                "pool": 10,
+                "updates": 100,
+                "network_rate": 3e-4,
+                "network_batch": 500,
+                "batch": 1024,
+                "optimiser": placeholder(str),
+                "rate": 3e-4,
+                "final": 0.1,
+            },
             **_pretraining(),
             "translator": {"widths": (64, 64, 64), "stride": 1, "residual": True, "statistics": "batch"},
             "autoencoder": {"steps": 1000, "batch": 128, "rate": 1e-3},
@@ -271,13 +298,34 @@ def _check_values(config: ml_collections.ConfigDict) -> None:
     for name, (holds, allowed) in RULES.items():
         if not holds(fields[name]):
             raise _bad(name, fields[name], allowed)
-    for stage in STAGES:
+    for stage in STREAMED:
         if config[stage].networks % config[stage].group:
             raise _bad(
                 f"{stage}.group", config[stage].group, f"a divisor of {stage}.networks = {config[stage].networks}"
             )
-    for stage in config.evaluate.stages:
-        if stage not in ("start", *config.stages):
-            raise _bad("evaluate.stages", config.evaluate.stages, f"some of start, {', '.join(config.stages)}")
+    for name in config.evaluate.stages:
+        _check_evaluated(config, name)
+    if "bilevel" in config.stages and config.stages.index("bilevel"):
+        raise _bad("stages", config.stages, "bilevel first: it makes the network that distill then uses")
     if config.translate.ipcs and "distill" not in config.stages:
         raise _bad("translate.ipcs", config.translate.ipcs, "() unless the stage distill is run")
+
+
+def marks(config: ml_collections.ConfigDict, stage: str) -> tuple[int, ...]:
+    """The steps of a stage at which its set is kept, in order: those that `evaluate.stages` asks for as STAGE@STEP."""
+    named = (name.partition("@") for name in config.evaluate.stages)
+    return tuple(sorted({int(step) for of, _, step in named if of == stage and step}))
+
+
+def steps_of(config: ml_collections.ConfigDict, stage: str) -> int:
+    """How many steps a stage takes."""
+    settings = config[stage]
+    return settings.networks * settings.uses if stage in STREAMED else settings.steps
+
+
+def _check_evaluated(config: ml_collections.ConfigDict, name: str) -> None:
+    stage, at, step = name.partition("@")
+    within = not at or (step.isdecimal() and stage in STAGES and 0 < int(step) < steps_of(config, stage))
+    if stage not in ("start", *config.stages) or (at and stage == "start") or not within:
+        allowed = f"some of start, {', '.join(config.stages)}, or STAGE@STEP, its set after so many of its steps"
+        raise _bad("evaluate.stages", config.evaluate.stages, allowed)

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from fsdd import config as configs
 from fsdd import run as runs
 from fsdd.cache import Cache, lanes_of
 from fsdd.evaluation import training
@@ -37,15 +38,22 @@ def seconds_per_image(network: nn.Module, chunk: jax.Array) -> float:
 def passes(run: Run) -> dict[str, int]:
     """Passes of one image forward, or as much work, in each stage that is not done yet and in the evaluation."""
     config, data = run.config, run.data
-    images = config.ipc * data.num_classes
+    images = config.ipc * config.factor**2 * data.num_classes
+    passing = images * (2 if config.objective.flip else 1)
     found = {}
     for stage in config.stages:
         if (run.folder / stage / "result.json").is_file():
             continue
-        settings = config[stage]
-        real = settings.networks * (settings.real_images or len(data.train_labels))
-        synthetic = settings.networks * settings.uses * images * (2 if config.objective.flip else 1)
-        found[stage] = real + _THERE_AND_BACK * synthetic
+        settings, steps = config[stage], configs.steps_of(config, stage)
+        if stage == "bilevel":
+            # Real images there and back to the weights; inner steps there, again, and back through their gradients.
+            found[stage] = steps * ((1 + _TRAINING) * settings.batch + 4 * _THERE_AND_BACK * settings.inner * passing)
+        elif stage == "frepo":
+            trained = _TRAINING * min(images, settings.network_batch)
+            found[stage] = steps * (settings.batch + _THERE_AND_BACK * passing + trained)
+        else:
+            real = settings.networks * (settings.real_images or len(data.train_labels))
+            found[stage] = real + _THERE_AND_BACK * steps * passing
     steps = config.evaluate.steps or training.default_steps(images)
     one = _TRAINING * steps * min(images, config.evaluate.batch) + len(data.test_labels)
     found["evaluate"] = one * config.evaluate.networks * max(len(config.evaluate.stages), 1)

@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import estimate, pretrain_pipeline, provenance, rules, stages
+from fsdd import estimate, pretrain_pipeline, provenance, rules, stage_files, stages
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.errors import UserError
@@ -43,7 +43,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         UserError: the config, the data or the workdir is bad; what was on disk is still there.
     """
     config = configs.resolve(config)
-    if set(config.stages) <= set(rules.PRETRAINING):
+    if config.stages and set(config.stages) <= set(rules.PRETRAINING):
         return pretrain_pipeline.run(config, folder, stage)
     if stage is not None:
         raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
@@ -62,7 +62,8 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
     _store(context, left, results)
     for name in config.evaluate.stages or (last,):
         if config.evaluate.networks:
-            results["evaluations"].append(evaluate(context, name, left[name]))
+            seconds = {"distilling_seconds": round(stage_files.seconds_until(context, name), 2)}
+            results["evaluations"].append(evaluate(context, name, left[name]) | seconds)
             workdir.write(folder / "results.json", results)
     workdir.write(folder / "results.json", results)
     return results
@@ -71,7 +72,8 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
 def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, Any]) -> None:
     """The stored set, and pictures of how it came about."""
     folder, data = context.folder, context.data
-    classes = np.repeat(np.arange(data.num_classes), context.config.ipc)
+    factor = context.config.factor
+    classes = np.repeat(np.arange(data.num_classes), context.config.ipc * factor**2)
     figures = {
         stage: {name: value for name, value in result.items() if name != "curve"}
         for stage, result in results["stages"].items()
@@ -83,18 +85,22 @@ def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, 
         data.class_names,
         classes,
         facts | {"dataset": data.name, "stages": figures},
+        factor=factor,
     )
     stored.save(final, folder / "synthetic.npz")
-    panels = {
-        name: np.clip(context.whitening.invert(np.asarray(synthetic.images)), 0, 1) for name, synthetic in left.items()
-    }
     titles = {
         "start": "real start",
+        "bilevel": "distilled for a few steps in the learned network",
         "distill": "distilled in one network",
         "translate": "translated",
         "refine": "refined",
+        "frepo": "distilled in a pool of networks",
     }
-    panels = {titles[name]: pixels for name, pixels in panels.items()}
+    panels = {}
+    for name, title in titles.items():
+        if name in left:
+            whitened = np.asarray(left[name].decoded(factor).images)
+            panels[title] = np.clip(context.whitening.invert(whitened), 0, 1)
     pictures.grid(folder / "synthetic.png", panels, classes, data.class_names)
     series = {}
     for stage, result in results["stages"].items():
@@ -109,7 +115,7 @@ def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, 
 def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str, Any]:
     """Train fresh networks on one stage's set and score them on the test split; done ones are not repeated."""
     config, data = context.config, context.data
-    settings = config.evaluate
+    settings, synthetic = config.evaluate, synthetic.decoded(config.factor)
     recipe = training.Recipe(
         settings.optimiser,
         settings.rate,
@@ -157,8 +163,8 @@ def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str,
 
 def _evaluation_folder(context: runs.Run, name: str) -> pathlib.Path:
     """One folder for each (set, way of evaluating); its name ends in a hash of both."""
-    config = context.config
-    stages_until = config.stages[: config.stages.index(name) + 1] if name in config.stages else ()
+    config, stage = context.config, name.partition("@")[0]
+    stages_until = config.stages[: config.stages.index(stage) + 1] if stage in config.stages else ()
     fields = runs.relevant(config, stages_until) | {
         f"evaluate.{field}": value for field, value in config.evaluate.items() if field not in ("stages", "networks")
     }

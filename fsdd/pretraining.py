@@ -132,7 +132,7 @@ def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]
     figures = {"networks": networks} | resumable.figures() | {"held_out": points[-1]} | provenance.summary()
     if writes:
         card = {"made_in": caches.relevant(config), "config": relevant(config), "channels": stage.translator.channels}
-        checkpoint.save_translator(folder / "translator", _variables(state), card | figures | {"judged": points})
+        checkpoint.save_variables(folder / "translator", _variables(state), card | figures | {"judged": points})
         workdir.write(here / "result.json", figures)
         resumable.discard()
     return figures

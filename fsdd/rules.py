@@ -9,7 +9,10 @@ from fsdd.evaluation import training
 from fsdd.methods import optimisers, translation
 from fsdd.networks import layers, registry
 
-STAGES = ("distill", "translate", "refine")
+# Those that move on a stream of networks, and all.
+STREAMED = ("distill", "translate", "refine")
+STAGES = ("bilevel", *STREAMED, "frepo")
+STARTS = ("random", "herding")
 PRETRAINING = ("cache", "pretrain")
 DTYPES = ("float32", "bfloat16")
 
@@ -40,18 +43,19 @@ _WIDTHS = (
 _ORDER = (
     (
         lambda value: (
-            value
-            and any(all(stage in stages for stage in value) for stages in (STAGES, PRETRAINING))
+            any(all(stage in stages for stage in value) for stages in (STAGES, PRETRAINING))
             and len(set(value)) == len(value)
         )
     ),
-    f"some of {', '.join(STAGES)}, each at most once, in the order to run them; or {', '.join(PRETRAINING)}",
+    f"some or none of {', '.join(STAGES)}, each at most once, in the order to run them; or {', '.join(PRETRAINING)}",
 )
 
 RULES: dict[str, tuple[Callable, str]] = {
     "test_fraction": _SHARE,
     "image_size": _at_least(0),
     "ipc": _at_least(1),
+    "start": _one_of(STARTS),
+    "factor": _one_of((1, 2, 4)),
     "seed": _SEED,
     "whitening.kind": _one_of(whitening.KINDS),
     "whitening.regularisation": _POSITIVE,
@@ -66,13 +70,18 @@ RULES: dict[str, tuple[Callable, str]] = {
     "objective.scale": _POSITIVE,
     "objective.ridge": _POSITIVE,
     "stages": _ORDER,
-    **{f"{stage}.{field}": _at_least(1) for stage in STAGES for field in ("networks", "uses", "group")},
+    **{f"{stage}.{field}": _at_least(1) for stage in STREAMED for field in ("networks", "uses", "group")},
     # None at all is a translation without adaptation.
     "translate.networks": _at_least(0),
-    **{f"{stage}.{field}": _at_least(0) for stage in STAGES for field in ("real_images", "batch")},
+    **{f"{stage}.{field}": _at_least(0) for stage in STREAMED for field in ("real_images", "batch")},
     **{f"{stage}.optimiser": _one_of(optimisers.OPTIMISERS) for stage in STAGES},
     **{f"{stage}.rate": _POSITIVE for stage in STAGES},
     **{f"{stage}.final": _UP_TO_ONE for stage in STAGES},
+    **{f"bilevel.{field}": _at_least(1) for field in ("steps", "inner", "batch")},
+    "bilevel.inner_rate": _POSITIVE,
+    "bilevel.remat": _BOOL,
+    **{f"frepo.{field}": _at_least(1) for field in ("steps", "batch", "pool", "updates", "network_batch")},
+    "frepo.network_rate": _POSITIVE,
     "translate.warmup": _UP_TO_ONE,
     "translate.label_rate": _POSITIVE,
     "translate.ipcs": _IPCS,

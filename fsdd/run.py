@@ -20,7 +20,7 @@ from fsdd.methods import nfr, streams
 from fsdd.networks.convnet import ConvNet
 
 # Every use of randomness has a number of its own; what it draws depends on that, the seed and the step alone.
-_PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate", "cache", "pretrain")
+_PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate", "cache", "pretrain", "bilevel", "frepo")
 
 
 def purpose_key(seed: int, purpose: str) -> jax.Array:
@@ -102,7 +102,7 @@ def build_objective(
         initialisation=config.network.initialisation,
         dtype=jnp.dtype(config.network.dtype),
     )
-    return nfr.Objective(network, **config.objective, scaled=scaled)
+    return nfr.Objective(network, **config.objective, scaled=scaled, factor=config.factor)
 
 
 def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealSet:
@@ -124,16 +124,16 @@ def _load_target(config: ml_collections.ConfigDict) -> RealSet:
     data = load(config, config.test_fraction)
     fewest = np.bincount(data.train_labels, minlength=data.num_classes).min()
     for field, ipcs in {"ipc": (config.ipc,), "translate.ipcs": config.translate.ipcs}.items():
-        if max(ipcs, default=0) > fewest:
+        most = fewest // config.factor**2
+        if max(ipcs, default=0) > most:
             raise UserError(
-                f"config.{field} is {config[field] if field == 'ipc' else ipcs}; allowed: at most {fewest}, the images "
-                f"of the smallest class of {data.name}"
+                f"config.{field} is {config[field] if field == 'ipc' else ipcs}; allowed: at most {most}, the images "
+                f"of the smallest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
             )
-    if data.image_shape[0] % config.translator.stride:
-        raise UserError(
-            f"config.translator.stride is {config.translator.stride}; allowed: a divisor of the images' side, "
-            f"{data.image_shape[0]}"
-        )
+    side = data.image_shape[0]
+    for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
+        if side % value:
+            raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")
     return data
 
 

@@ -4,22 +4,21 @@ A stage is done when its result.json is there; it is then loaded instead of run.
 """
 
 import functools
+import math
 import pathlib
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fsdd import config as configs
-from fsdd import provenance, translators
-from fsdd.core import synthetic
+from fsdd import provenance, stage_files, starts, translators
+from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet
-from fsdd.errors import UserError
 from fsdd.io import checkpoint, workdir
-from fsdd.io.atomic import replacing
-from fsdd.io.resumable import Resumable, clear
-from fsdd.methods import distillation, optimisers, streams, translation
+from fsdd.io.resumable import Resumable
+from fsdd.methods import bilevel, distillation, frepo, optimisers, streams, translation
+from fsdd.networks import sampling
 from fsdd.run import Run, fixed_key, relevant
 
 
@@ -27,10 +26,7 @@ def run_all(run: Run) -> dict[str, SyntheticSet]:
     """Run or load every stage: the set that each left at the config's IPC, by name, "start" first."""
     config = run.config
     ipcs = {config.ipc, *(config.translate.ipcs if "translate" in config.stages else ())}
-    sets = {
-        ipc: synthetic.from_real(run.real.images, run.data.train_labels, run.data.num_classes, ipc, config.seed)
-        for ipc in sorted(ipcs)
-    }
+    sets = {ipc: starts.start(run, ipc) for ipc in sorted(ipcs)}
     left = {"start": sets[config.ipc]}
     for index, stage in enumerate(config.stages):
         if not (run.folder / stage / "config.json").is_file():
@@ -38,8 +34,9 @@ def run_all(run: Run) -> dict[str, SyntheticSet]:
         if stage == "translate":
             sets = {config.ipc: translate(run, sets)}
         else:
-            sets = {ipc: move_images(run, stage, ipc, start) for ipc, start in sets.items()}
-        left[stage] = sets[config.ipc]
+            move = {"bilevel": learn_space, "frepo": follow_pool}.get(stage, move_images)
+            sets = {ipc: move(run, stage, ipc, before) for ipc, before in sets.items()}
+        left |= stage_files.kept(run, stage) | {stage: sets[config.ipc]}
     return left
 
 
@@ -62,55 +59,129 @@ def _keys(run: Run, stage: str) -> tuple[jax.Array, jax.Array]:
     return fixed_key(run.config) if stage == "distill" else jax.random.fold_in(root, 0), jax.random.fold_in(root, 1)
 
 
-def _follow(run: Run, stage: str, folder: pathlib.Path, label: str, step, state):
-    """Drive a moving part over its stage's stream; returns the last state and the record of the way."""
-    stream = _stream(run, stage)
-    resumable = Resumable(folder, label, stream.steps, run.config.compute.checkpoint_seconds)
-    start, state = resumable.restore(state)
-    network, dispatch = run.objective.network, run.config.compute.dispatch
-    steps = streams.run(stream, network, run.real, _keys(run, stage), step, state, start=start, dispatch=dispatch)
-    return resumable.follow(steps) if stream.steps else state, resumable
+def _follow(run: Run, stage: str, ipc: int, steps_from: Callable, state, set_of: Callable):
+    """Take all steps of a stage; returns the last state and the record of the way.
+
+    Args:
+        run: what all stages share.
+        stage: its name.
+        ipc: of the set that moves; only the config's own is kept on the way.
+        steps_from: `(state, start=.., dispatch=..) -> Iterator`, as `streams.run` yields.
+        state: where to begin.
+        set_of: the synthetic set of a state.
+    """
+    config, folder = run.config, run.stage_folder(stage, ipc)
+    total, marks = configs.steps_of(config, stage), configs.marks(config, stage) if ipc == config.ipc else ()
+    label = f"{stage} ipc {', '.join(map(str, config.translate.ipcs or (ipc,))) if stage == 'translate' else ipc}"
+    resumable = Resumable(folder, label, total, config.compute.checkpoint_seconds)
+    begin, state = resumable.restore(state)
+    if not total:
+        return state, resumable
+    # So that a dispatch ends at each mark.
+    dispatch = loop.steps_per_dispatch(config.compute.dispatch, math.gcd(total, *marks))
+    steps = steps_from(state, start=begin, dispatch=dispatch)
+    return resumable.follow(_keeping(folder, resumable, steps, marks, set_of)), resumable
 
 
-def _finish(folder: pathlib.Path, made: SyntheticSet, resumable: Resumable, **facts: Any) -> SyntheticSet:
-    """Store a stage's set and figures, result.json last, and drop its checkpoints."""
-    with replacing(folder / "set.npz") as path, path.open("wb") as file:
-        np.savez(file, images=np.asarray(made.images), labels=np.asarray(made.labels))
-    workdir.write(folder / "result.json", facts | {"images": len(made)} | resumable.figures() | provenance.summary())
-    resumable.discard()
-    return made
+def _keeping(folder: pathlib.Path, resumable: Resumable, steps: Iterator, marks: tuple[int, ...], set_of: Callable):
+    """Pass steps on; at marks, store the set as it then is."""
+    for position, state, metrics in steps:
+        if position in marks:
+            stage_files.write_set(folder / "kept" / f"{position}.npz", set_of(state), seconds=resumable.elapsed)
+        yield position, state, metrics
 
 
-def _stored(folder: pathlib.Path) -> SyntheticSet | None:
-    """The set of a stage that is done."""
-    if not (folder / "result.json").is_file():
-        return None
-    clear(folder)
-    try:
-        with np.load(folder / "set.npz") as arrays:
-            return SyntheticSet(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
-    except Exception as error:
-        raise UserError(f"{folder / 'set.npz'} cannot be read ({error}); delete {folder} to run it again") from error
+def _on_stream(run: Run, stage: str, step: Callable, fixed: sampling.Variables | None = None) -> Callable:
+    """What `_follow` takes: `step` on the stage's stream."""
+    return functools.partial(
+        streams.run, _stream(run, stage), run.objective.network, run.real, _keys(run, stage), step, fixed=fixed
+    )
 
 
-def move_images(run: Run, stage: str, ipc: int, start: SyntheticSet) -> SyntheticSet:
+def _optimiser(run: Run, stage: str):
+    settings = run.config[stage]
+    return optimisers.build(
+        settings.optimiser, optimisers.cosine(settings.rate, configs.steps_of(run.config, stage), settings.final)
+    )
+
+
+def move_images(run: Run, stage: str, ipc: int, before: SyntheticSet) -> SyntheticSet:
     """`distill` or `refine`: images and labels move on the stage's stream."""
     folder = run.stage_folder(stage, ipc)
-    if (done := _stored(folder)) is not None:
+    if (done := stage_files.stored(folder)) is not None:
         return done
-    settings, stream = run.config[stage], _stream(run, stage)
-    rate = optimisers.cosine(settings.rate, stream.steps, settings.final)
-    optimiser = optimisers.build(settings.optimiser, rate)
+    optimiser = _optimiser(run, stage)
     step = functools.partial(distillation.step, objective=run.objective, optimiser=optimiser)
-    state = distillation.init(jax.tree.map(jnp.copy, start), optimiser)
-    state, record = _follow(run, stage, folder, f"{stage} ipc {ipc}", step, state)
-    return _finish(folder, state.synthetic, record, stage=stage, ipc=ipc, networks=stream.networks)
+    state = distillation.init(jax.tree.map(jnp.copy, before), optimiser)
+    fixed = _space(run, ipc) if stage == "distill" and "bilevel" in run.config.stages else None
+    state, record = _follow(run, stage, ipc, _on_stream(run, stage, step, fixed), state, lambda state: state.synthetic)
+    return stage_files.finish(
+        folder, state.synthetic, record, stage=stage, ipc=ipc, networks=run.config[stage].networks
+    )
+
+
+def follow_pool(run: Run, stage: str, ipc: int, before: SyntheticSet) -> SyntheticSet:
+    """`frepo`: images and labels move in a pool of networks that are trained on them."""
+    folder = run.stage_folder(stage, ipc)
+    if (done := stage_files.stored(folder)) is not None:
+        return done
+    settings, root = run.config.frepo, run.key("frepo")
+    optimiser = _optimiser(run, stage)
+    pool = frepo.Pool(settings.pool, settings.updates, settings.network_rate, settings.network_batch)
+    start_key, step_key = jax.random.split(root)
+    shape = run.data.image_shape
+    state = frepo.init(jax.tree.map(jnp.copy, before), optimiser, run.objective, pool, start_key, shape)
+    fixed = {"objective": run.objective, "optimiser": optimiser, "pool": pool}
+    fixed |= {"batch": settings.batch, "chunk": run.config.compute.chunk}
+
+    def steps(state, **where):
+        return frepo.run(state, step_key, run.real, settings.steps, **where, **fixed)
+
+    state, record = _follow(run, stage, ipc, steps, state, lambda state: state.moving.synthetic)
+    networks = settings.pool + settings.steps // settings.updates
+    return stage_files.finish(folder, state.moving.synthetic, record, stage=stage, ipc=ipc, networks=networks)
+
+
+def learn_space(run: Run, stage: str, ipc: int, before: SyntheticSet) -> SyntheticSet:
+    """`bilevel`: the one network moves, and leaves what T inner steps make of the start in it; `distill` uses it."""
+    folder = run.stage_folder(stage, ipc)
+    if (done := stage_files.stored(folder)) is not None:
+        return done
+    settings, config, optimiser = run.config.bilevel, run.config, _optimiser(run, stage)
+    unroll = settings.inner if config.compute.dispatch == 1 else 1
+    inner = bilevel.Inner(settings.inner, settings.inner_rate, settings.batch, settings.remat, unroll)
+    classes = bilevel.by_class(run.data.train_labels, run.data.num_classes)
+    state = bilevel.init(starts.fixed_network(run), optimiser)
+    fixed = {"objective": run.objective, "optimiser": optimiser, "inner": inner, "ipc": ipc * config.factor**2}
+    step_key, last_key = jax.random.split(run.key("bilevel"))
+
+    def steps(state, **where):
+        return bilevel.run(state, step_key, run.real, classes, settings.steps, **where, **fixed)
+
+    def made(state):
+        rows = jax.random.randint(last_key, (settings.batch,), 0, len(run.real.images))
+        near = jax.tree.map(lambda leaf: leaf[rows], run.real)
+        features = sampling.features(run.objective.network, state.variables, near.images)
+        draw = streams.Draw(state.variables, features, near.labels)
+        return jax.jit(functools.partial(bilevel.distil, objective=run.objective, inner=inner))(
+            state.variables, before, draw
+        )
+
+    state, record = _follow(run, stage, ipc, steps, state, made)
+    checkpoint.save_variables(folder / "network", state.variables, provenance.summary())
+    return stage_files.finish(folder, made(state), record, stage=stage, ipc=ipc, networks=settings.steps + 1)
+
+
+def _space(run: Run, ipc: int) -> sampling.Variables:
+    """The network that the stage `bilevel` left."""
+    template = jax.eval_shape(lambda: starts.fixed_network(run))
+    return checkpoint.load_variables(run.stage_folder("bilevel", ipc) / "network", template, "network")
 
 
 def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
     """The translator moves, on the sets of one or several IPCs; returns the config's IPC translated."""
     config, folder = run.config, run.folder / "translate"
-    if (done := _stored(folder)) is not None:
+    if (done := stage_files.stored(folder)) is not None:
         return done
     settings, stream = config.translate, _stream(run, "translate")
     ipcs = settings.ipcs or (config.ipc,)
@@ -133,13 +204,21 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
         translation.step, sources=moving, translator=translator, objective=run.objective, optimiser=optimiser
     )
     state = translation.init(*jax.tree.map(jnp.copy, (variables, moving)), optimiser)
-    state, record = _follow(run, "translate", folder, f"translate ipc {', '.join(map(str, ipcs))}", step, state)
+
+    def made(state):
+        variables = {"params": state.moving.params, "batch_stats": state.batch_stats}
+        source = sources[config.ipc]
+        if config.ipc in ipcs:
+            source = source.replace(labels=state.moving.labels[ipcs.index(config.ipc)])
+        statistics, factor = config.translator.statistics, config.factor
+        return translation.translate(translator, variables, source, statistics, factor=factor)
+
+    state, record = _follow(run, "translate", config.ipc, _on_stream(run, "translate", step), state, made)
     variables = {"params": state.moving.params, "batch_stats": state.batch_stats}
-    source = sources[config.ipc]
-    if config.ipc in ipcs:
-        source = source.replace(labels=state.moving.labels[ipcs.index(config.ipc)])
-    made = translation.translate(translator, variables, source, config.translator.statistics)
     card = {"config": configs.flat(config), "channels": translator.channels}
     card |= {"steps": stream.steps, "networks": stream.networks} | provenance.summary()
-    checkpoint.save_translator(folder / "translator", variables, card)
-    return _finish(folder, made, record, stage="translate", ipc=config.ipc, ipcs=list(ipcs), networks=stream.networks)
+    checkpoint.save_variables(folder / "translator", variables, card)
+    found = made(state)
+    return stage_files.finish(
+        folder, found, record, stage="translate", ipc=config.ipc, ipcs=list(ipcs), networks=stream.networks
+    )

@@ -118,7 +118,7 @@ def load(translator: Translator, folder: pathlib.Path, image_shape: tuple[int, i
         UserError: they are unreadable or of other shapes.
     """
     template = jax.eval_shape(lambda: translation.fresh(translator, jax.random.key(0), image_shape))
-    return checkpoint.load_translator(folder, template)
+    return checkpoint.load_variables(folder, template, "translator")
 
 
 def start(
@@ -161,6 +161,6 @@ def start(
         start=position, dispatch=compute.dispatch,
     )  # fmt: skip
     state = resumable.follow(steps)
-    checkpoint.save_translator(folder, state.variables, resumable.figures() | provenance.summary())
+    checkpoint.save_variables(folder, state.variables, resumable.figures() | provenance.summary())
     resumable.discard()
     return state.variables

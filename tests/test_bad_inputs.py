@@ -121,7 +121,19 @@ VALUES = {
     "rate is zero": (["distill.rate=0"], ["config.distill.rate is 0", "above 0"]),
     "rate is no number": (["distill.rate=nan"], ["config.distill.rate is nan", "above 0"]),
     "rate is infinite": (["translate.rate=inf"], ["config.translate.rate is inf", "above 0"]),
-    "stages are empty": (["stages=()"], ["config.stages is ()", "distill, translate, refine"]),
+    "unknown start": (["start=kmeans"], ["config.start is 'kmeans'", "random, herding"]),
+    "a factor of three": (["factor=3"], ["config.factor is 3", "one of 1, 2, 4"]),
+    "factor does not divide the side": (["factor=4", "ipc=1"], ["config.factor is 4", "divisor", "6"]),
+    "ipc is too many small images": (
+        ["factor=2", "ipc=2"],
+        ["config.ipc is 2", "at most 1", "square of config.factor"],
+    ),
+    "the learned space after its use": (["stages=('distill','bilevel')"], ["config.stages", "bilevel first"]),
+    "no inner step": (["bilevel.inner=0"], ["config.bilevel.inner is 0", "at least 1"]),
+    "no pool": (["frepo.pool=0"], ["config.frepo.pool is 0", "at least 1"]),
+    "a set after the last step": (["evaluate.stages=distill@99"], ["('distill@99',)", "STAGE@STEP"]),
+    "a set after no number of steps": (["evaluate.stages=distill@half"], ["('distill@half',)", "STAGE@STEP"]),
+    "a set on the way to the start": (["evaluate.stages=start@1"], ["('start@1',)", "STAGE@STEP"]),
     "unknown stage": (["stages=distil"], ["config.stages is ('distil',)", "distill, translate, refine"]),
     "a list for a stage": (
         ["stages=(['distill'],)"],
@@ -240,7 +252,7 @@ def test_data(place, tmp_path, arrays, case):
 
 def stored_translator(folder: pathlib.Path, widths: tuple[int, int, int]) -> pathlib.Path:
     variables = translation.fresh(Translator(1, widths), jax.random.key(0), (6, 6, 1))
-    checkpoint.save_translator(folder, variables, {})
+    checkpoint.save_variables(folder, variables, {})
     return folder
 
 

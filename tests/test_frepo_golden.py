@@ -11,12 +11,14 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from fsdd.core import krr, losses, whitening
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.evaluation import training
-from fsdd.methods import distillation, nfr, optimisers, streams
+from fsdd.methods import distillation, nfr, optimisers, regression, streams
+from fsdd.methods import frepo as frepo_pool
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
@@ -98,6 +100,32 @@ def test_losses_and_gradients(frepo, flip):
     assert abs(parts["accuracy"] - wanted["accuracy"]) < 1e-6
     assert _relative(gradient.images, wanted["grad_x"]) < 1e-3
     assert _relative(gradient.labels, wanted["grad_y"]) < 1e-3
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_step_of_the_pool(frepo, flip):
+    """FRePo's step is the golden gradient for S, then a step of the network on the S that has moved."""
+    network, variables = _network(frepo, jnp.float32)
+    objective = nfr.Objective(network, flip=flip, scale=0.5)
+    draw = streams.Draw(variables, sampling.features(network, variables, frepo["x_t"]), jnp.asarray(frepo["y_t"]))
+    optimiser, pool = optax.sgd(1.0), frepo_pool.Pool(size=1)
+    start = SyntheticSet(jnp.asarray(frepo["x_s"]), jnp.asarray(frepo["y_s"]))
+    moved, member, parts = frepo_pool.move(
+        distillation.init(start, optimiser),
+        regression.init(variables, pool.optimiser),
+        draw,
+        jax.random.key(0),
+        objective=objective,
+        optimiser=optimiser,
+        pool=pool,
+    )
+    assert abs(parts["loss"] - frepo[f"flip{int(flip)}/loss_total"]) < 1e-4
+    assert abs(parts["accuracy"] - frepo[f"flip{int(flip)}/accuracy"]) < 1e-6
+    assert _relative(start.images - moved.synthetic.images, frepo[f"flip{int(flip)}/grad_x"]) < 1e-3
+    assert _relative(start.labels - moved.synthetic.labels, frepo[f"flip{int(flip)}/grad_y"]) < 1e-3
+    _, updated = network.apply(variables, moved.synthetic.images, train=True, mutable=["batch_stats"])
+    for one, other in zip(*map(jax.tree.leaves, (updated, member.variables["batch_stats"])), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_whitening(frepo):

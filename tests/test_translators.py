@@ -38,7 +38,7 @@ def _stored(folder: pathlib.Path, channels: int) -> pathlib.Path:
     translator = Translator(channels, WIDTHS)
     variables = translation.fresh(translator, jax.random.key(0), (8, 8, channels))
     params = jax.tree.map(lambda leaf: leaf + 0.1, variables["params"])
-    checkpoint.save_translator(folder, {**variables, "params": params}, {"channels": channels})
+    checkpoint.save_variables(folder, {**variables, "params": params}, {"channels": channels})
     return folder
 
 

@@ -26,6 +26,29 @@ class SyntheticSet:
         images = jnp.concatenate([self.images, self.images[:, :, ::-1]])
         return SyntheticSet(images, jnp.concatenate([self.labels, self.labels]))
 
+    def decoded(self, factor: int) -> "SyntheticSet":
+        """The set whose images are those that networks see: see `decode`."""
+        return self.replace(images=decode(self.images, factor))
+
+
+def decode(images: jax.Array, factor: int) -> jax.Array:
+    """Stored images to those that networks see, `[n, h, w, c]` -> `[n, factor * h, factor * w, c]`, bilinear.
+
+    With a factor of 2 a set of four times as many images takes as many numbers ("DS").
+    """
+    if factor == 1:
+        return images
+    n, h, w, c = images.shape
+    return jax.image.resize(images, (n, factor * h, factor * w, c), "bilinear")
+
+
+def encode(images: jax.Array, factor: int) -> jax.Array:
+    """Images to what is stored of them, `[n, factor * h, factor * w, c]` -> `[n, h, w, c]`: means of squares."""
+    if factor == 1:
+        return images
+    n, h, w, c = images.shape
+    return jnp.mean(images.reshape(n, h // factor, factor, w // factor, factor, c), axis=(2, 4))
+
 
 @flax.struct.dataclass
 class Mask:
@@ -57,15 +80,31 @@ def choose_real(labels: np.ndarray, num_classes: int, ipc: int, seed: int) -> np
     return np.concatenate(chosen)
 
 
-def from_real(images: jax.Array, labels: np.ndarray, num_classes: int, ipc: int, seed: int) -> SyntheticSet:
-    """A synthetic set initialised with random real images.
+def herd(features: np.ndarray, count: int) -> np.ndarray:
+    """Indices `[count]` of the rows `[n, d]` whose mean stays closest to that of all, chosen one after another.
+
+    The herding of Welling (2009), as iCaRL selects its exemplars. A row is chosen at most once.
+    """
+    wanted, total, chosen = features.mean(axis=0), np.zeros(features.shape[1], features.dtype), []
+    squares = np.einsum("nd,nd->n", features, features)
+    for size in range(1, count + 1):
+        # |wanted - (total + row) / size|^2, without what is the same for all rows.
+        distance = squares / size**2 - 2 * features @ (wanted / size - total / size**2)
+        distance[chosen] = np.inf
+        chosen.append(int(np.argmin(distance)))
+        total = total + features[chosen[-1]]
+    return np.array(chosen)
+
+
+def from_real(images: jax.Array, labels: np.ndarray, chosen: np.ndarray, num_classes: int, factor: int = 1):
+    """A synthetic set initialised with real images.
 
     Args:
         images: whitened `[n, h, w, c]`.
         labels: int `[n]`.
+        chosen: indices, sorted by class.
         num_classes: C.
-        ipc: images per class; every class has at least so many.
-        seed: determines the choice.
+        factor: of `encode`.
     """
-    chosen = choose_real(labels, num_classes, ipc, seed)
-    return SyntheticSet(jnp.asarray(images[chosen]), jnp.asarray(initial_labels(labels[chosen], num_classes)))
+    start = encode(jnp.asarray(images[chosen]), factor)
+    return SyntheticSet(start, jnp.asarray(initial_labels(labels[chosen], num_classes)))

@@ -8,15 +8,14 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import augment, loop, losses
+from fsdd.core import augment, loop
 from fsdd.core.synthetic import SyntheticSet
-from fsdd.methods import optimisers
+from fsdd.methods import optimisers, regression
 from fsdd.networks import sampling
 
 # FRePo's table of steps by number of synthetic images; between its entries we interpolate in logarithms.
@@ -70,21 +69,8 @@ def rate_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
     return lambda step: warmup(step) * cosine(step)
 
 
-@flax.struct.dataclass
-class State:
-    """A network in training: its variables and optax's state."""
-
-    variables: sampling.Variables
-    optimiser: optax.OptState
-
-
 def _step(network: nn.Module, recipe: Recipe, optimiser: optax.GradientTransformation) -> Callable:
     """One training step of one network: `(state, index, key, synthetic) -> (state, loss)`."""
-
-    def loss(params, rest, images, labels):
-        output, updated = network.apply({"params": params, **rest}, images, train=True, mutable=list(rest))
-        error = losses.squared_error(output.logits, labels)
-        return error * (1 / labels.shape[-1] if recipe.mean_over_classes else 0.5), updated
 
     def step(state, index, key, synthetic):
         size = len(synthetic)
@@ -94,22 +80,19 @@ def _step(network: nn.Module, recipe: Recipe, optimiser: optax.GradientTransform
             rows = jax.random.permutation(batch_key, size)[: recipe.batch]
             images, labels = images[rows], labels[rows]
         images = augment.augment(augment_key, images, recipe.policy)
-        params = state.variables["params"]
-        rest = {name: value for name, value in state.variables.items() if name != "params"}
-        (value, updated), gradient = jax.value_and_grad(loss, has_aux=True)(params, rest, images, labels)
-        updates, moments = optimiser.update(gradient, state.optimiser, params)
-        return State({"params": optax.apply_updates(params, updates), **updated}, moments), value
+        scale = 1 / labels.shape[-1] if recipe.mean_over_classes else 0.5
+        return regression.step(state, images, labels, network=network, optimiser=optimiser, scale=scale)
 
     return step
 
 
-def init(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array) -> State:
+def init(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array) -> regression.State:
     """Fresh networks, one a key `[k]`; every leaf has a leading `[k]`."""
     optimiser = _optimiser(recipe, len(synthetic))
 
     def start(key):
         variables = sampling.sample(network, jax.random.fold_in(key, 0), synthetic.images.shape[1:])
-        return State(variables, optimiser.init(variables["params"]))
+        return regression.init(variables, optimiser)
 
     return jax.jit(_map(start))(keys)
 
@@ -119,11 +102,11 @@ def run(
     recipe: Recipe,
     synthetic: SyntheticSet,
     keys: jax.Array,
-    state: State,
+    state: regression.State,
     *,
     start: int = 0,
     dispatch: int = 1,
-) -> Iterator[tuple[int, State, dict]]:
+) -> Iterator[tuple[int, regression.State, dict]]:
     """Train the networks of `init` on a synthetic set, all at once.
 
     Args:
@@ -153,7 +136,9 @@ def run(
         yield position + size, state, metrics
 
 
-def train(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array, dispatch: int = 1) -> State:
+def train(
+    network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array, dispatch: int = 1
+) -> regression.State:
     """`init` and all of `run`: the networks after their last step."""
     last = init(network, recipe, synthetic, keys)
     for _, state, metrics in run(network, recipe, synthetic, keys, last, dispatch=dispatch):

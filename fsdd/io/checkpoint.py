@@ -1,4 +1,4 @@
-"""Orbax checkpoints: the whole state of a stage while it runs, and translators that outlive it."""
+"""Orbax checkpoints: the whole state of a stage while it runs, and translators and networks that outlive it."""
 
 import contextlib
 import functools
@@ -60,8 +60,8 @@ def _alone() -> ocp.options.MultiprocessingOptions:
     return ocp.options.MultiprocessingOptions(process, {process}, f"process{process}")
 
 
-def save_translator(folder: pathlib.Path, variables: dict, card: dict) -> None:
-    """Write a translator's variables with a card (JSON) that says what made it."""
+def save_variables(folder: pathlib.Path, variables: dict, card: dict) -> None:
+    """Write variables, a translator's or a network's, with a card (JSON) that says what made them."""
     checkpointer = ocp.StandardCheckpointer(multiprocessing_options=_alone())
     with _writing(folder / "variables"):
         checkpointer.save((folder / "variables").absolute(), jax.tree.map(np.asarray, variables), force=True)
@@ -70,12 +70,13 @@ def save_translator(folder: pathlib.Path, variables: dict, card: dict) -> None:
         path.write_text(json.dumps(card, indent=2) + "\n")
 
 
-def load_translator(folder: pathlib.Path, template: dict) -> dict:
-    """Variables of a stored translator.
+def load_variables(folder: pathlib.Path, template: dict, part: str) -> dict:
+    """Stored variables.
 
     Args:
-        folder: what `save_translator` wrote.
-        template: variables of the translator that the config describes.
+        folder: what `save_variables` wrote.
+        template: variables of what the config describes.
+        part: of the config, that describes them.
 
     Raises:
         UserError: it is unreadable, or has other shapes.
@@ -90,7 +91,7 @@ def load_translator(folder: pathlib.Path, template: dict) -> dict:
     for name in sorted(shapes | wanted):
         if shapes.get(name) != wanted.get(name):
             raise UserError(
-                f"the translator in {folder} has {name} of shape {shapes.get(name)}, config.translator asks for "
+                f"the {part} in {folder} has {name} of shape {shapes.get(name)}, config.{part} asks for "
                 f"{wanted.get(name)}"
             )
     return jax.tree.map(jax.numpy.asarray, found)

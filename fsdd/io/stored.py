@@ -28,7 +28,8 @@ LABEL_KIND = "centred regression targets: started as (one-hot minus 1/C) / sqrt(
 _MEANINGS = {
     "images": "the pixels rounded to 8 bits, for viewing; rows in the order of classes",
     "pixels": "the images as pixels in [0, 1], channels last, un-whitened and clipped: train on these",
-    "whitened": "the images exactly as they were learned, in the whitened space; un-clipped, and no pixels",
+    "whitened": "the images exactly as they were learned, in the whitened space; un-clipped, and no pixels; what is "
+    "stored, where `factor` is above 1: images of 1 / factor of the side, to be enlarged bilinearly by it",
     "labels": LABEL_KIND + "; for a squared loss. For cross-entropy use `classes`",
     "classes": "the class that each row was made for, from 0; sorted: a hard label",
     "class_names": "the name of each class",
@@ -56,6 +57,7 @@ class StoredSet:
         classes: int64 `[n]`, the class each row was made for; sorted, and as many rows for every class there is.
         provenance: what JSON can hold: config, seed, versions, wall time in seconds, device, recipe.
         pixels: float32 `[n, h, w, c]` in [0, 1]. Computed from the whitened images unless given.
+        factor: by which whitened images, `[n, h / factor, w / factor, c]` then, are enlarged before use.
     """
 
     synthetic: SyntheticSet
@@ -64,18 +66,19 @@ class StoredSet:
     classes: np.ndarray
     provenance: dict
     pixels: np.ndarray | None = None
+    factor: int = 1
 
     def __post_init__(self) -> None:
         """Check that all parts fit together; compute the pixels."""
         _check_rows(self.synthetic, np.asarray(self.classes), len(self.class_names))
         if self.whitening is not None:
-            _check_whitening(self.whitening, self.synthetic.images.shape[1:])
+            _check_whitening(self.whitening, self._image_shape)
         pixels = self.pixels
         if pixels is None:
             if self.whitening is None:
                 raise ValueError("needs a whitening or pixels")
-            pixels = np.clip(self.whitening.invert(self.synthetic.images), 0, 1)
-        _check_array("pixels", pixels, np.float32, self.synthetic.images.shape)
+            pixels = np.clip(self.whitening.invert(np.asarray(self.decoded.images)), 0, 1)
+        _check_array("pixels", pixels, np.float32, (len(self.synthetic), *self._image_shape))
         if not np.all((pixels >= 0) & (pixels <= 1)):
             raise ValueError("pixels leave [0, 1] or are not finite")
         # Frozen for its users; the fields take their final types here.
@@ -84,8 +87,18 @@ class StoredSet:
         object.__setattr__(self, "class_names", tuple(self.class_names))
 
     @property
+    def _image_shape(self) -> tuple[int, int, int]:
+        _, height, width, channels = self.synthetic.images.shape
+        return self.factor * height, self.factor * width, channels
+
+    @property
+    def decoded(self) -> SyntheticSet:
+        """The whitened images at full size, with their labels: what networks train on."""
+        return self.synthetic.decoded(self.factor)
+
+    @property
     def ipc(self) -> int:
-        """Images per class."""
+        """Images per class, of whatever size they are stored in."""
         return len(self.classes) // len(np.unique(self.classes))
 
     @property
@@ -196,7 +209,8 @@ def load(path: str | pathlib.Path, need_whitening: bool = False) -> StoredSet:
     synthetic = SyntheticSet(arrays["whitened"], arrays["labels"])
     names = tuple(str(name) for name in arrays["class_names"].ravel())
     try:
-        stored = StoredSet(synthetic, whitening, names, arrays["classes"], description["provenance"], arrays["pixels"])
+        facts = (names, arrays["classes"], description["provenance"], arrays["pixels"], description["factor"])
+        stored = StoredSet(synthetic, whitening, *facts)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     _check_digest(path, description.get("sha256"), description_path)
@@ -301,6 +315,8 @@ def _describe(stored: StoredSet, arrays: dict[str, np.ndarray], name: str) -> di
             "kind": stored.label_kind,
             "rows_whose_highest_label_is_not_their_class": stored.strayed,
         },
+        "factor": stored.factor,
+        "stored_numbers": {"images": int(arrays["whitened"].size), "labels": int(arrays["labels"].size)},
         "whitening": {"kind": kind, "formula": _FORMULAS[kind]},
         "provenance": stored.provenance,
     }
@@ -335,6 +351,8 @@ def _read_description(path: pathlib.Path) -> dict:
         raise UserError(f"{path}: format_version is {version!r}; this fsdd reads {FORMAT_VERSION}")
     if not isinstance(description.get("provenance"), dict):
         raise UserError(f"{path}: has no provenance")
+    if description.setdefault("factor", 1) not in (1, 2, 4):
+        raise UserError(f"{path}: factor is {description['factor']!r}; allowed: 1, 2 or 4")
     whitening = description.get("whitening")
     if not isinstance(whitening, dict) or whitening.get("kind") not in tuple(_FORMULAS):
         raise UserError(f"{path}: has no whitening of a known kind ({', '.join(_FORMULAS)})")

@@ -24,6 +24,7 @@ class Objective:
         scaled: whether predictions are scaled to the labels first, by the best factor. A synthetic set that fits its
             network too well is too sure of itself in others: its predictions are too large. Brighter images (features
             grow with them, so heads shrink) cure that and nothing else; who cannot move labels learns it before all.
+        factor: by which stored images are enlarged before networks see them.
     """
 
     network: nn.Module
@@ -31,6 +32,7 @@ class Objective:
     scale: float = 1.0
     ridge: float = krr.RIDGE
     scaled: bool = False
+    factor: int = 1
 
     def __call__(
         self, synthetic: SyntheticSet, draw: Draw, mask: Mask | None = None
@@ -50,6 +52,7 @@ class Objective:
 
     def predict(self, synthetic: SyntheticSet, draw: Draw, rows: jax.Array | None = None) -> jax.Array:
         """What the ridge head fitted on S predicts for the real rows of a draw, `[b, classes]`."""
+        synthetic = synthetic.decoded(self.factor)
         if self.flip:
             synthetic = synthetic.mirrored()
             rows = None if rows is None else jnp.concatenate([rows, rows])

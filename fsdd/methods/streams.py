@@ -92,13 +92,20 @@ def _features_of(network: nn.Module, cache_dtype: str) -> Callable:
     return features
 
 
-def fill(stream: Stream, network: nn.Module, real: Real, key: jax.Array, features_of: Callable) -> Group:
-    """Sample a group's networks and push their real images through them, a chunk at a time."""
+def fill(
+    stream: Stream,
+    network: nn.Module,
+    real: Real,
+    key: jax.Array,
+    features_of: Callable,
+    variables: sampling.Variables | None = None,
+) -> Group:
+    """Sample a group's networks, unless given, and push their real images through them, a chunk at a time."""
     size = len(real.images)
     count = min(stream.real_images or size, size)
     sample_key, rows_key = jax.random.split(key)
-    keys = jax.random.split(sample_key, stream.group)
-    variables = _sample_many(network, keys, real.images.shape[1:])
+    if variables is None:
+        variables = _sample_many(network, jax.random.split(sample_key, stream.group), real.images.shape[1:])
     rows = jnp.stack([_choose(jax.random.fold_in(rows_key, i), size, count) for i in range(stream.group)])
     chunk = min(stream.chunk, count)
     # The last chunk is filled up with row 0: one compiled shape; what it adds is cut off below.
@@ -149,6 +156,7 @@ def run(
     *,
     start: int = 0,
     dispatch: int = 1,
+    fixed: sampling.Variables | None = None,
 ) -> Iterator[tuple[int, object, dict]]:
     """Drive a moving part over a stream.
 
@@ -161,6 +169,7 @@ def run(
         state: where to begin; donated.
         start: the step that `state` has reached; a resumed run passes the same keys and goes on there.
         dispatch: the most steps per dispatch.
+        fixed: the network of a stream of one, if it is not to be a random one.
 
     Yields:
         `(steps done, state, metrics)` after each dispatch, metrics stacked to `[steps of it]` on the device. The state
@@ -173,7 +182,8 @@ def run(
     position = start
     while position < stream.steps:
         index = position // stream.group_steps
-        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), features_of)
+        given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
+        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), features_of, given)
         while position < min((index + 1) * stream.group_steps, stream.steps):
             state, metrics = many(state, jnp.int32(position), group)
             position += size

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
 from fsdd.core import loop, losses
-from fsdd.core.synthetic import Mask, SyntheticSet
+from fsdd.core.synthetic import Mask, SyntheticSet, decode, encode
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw
 from fsdd.networks.translator import Translator
@@ -86,8 +87,11 @@ def loss(
     variables, found = {"params": params, "batch_stats": batch_stats}, []
     for case in cases:
         rows = case.mask and case.mask.rows
-        images, updated = translator.apply(variables, case.source.images, rows=rows, mutable=["batch_stats"])
-        value, parts = objective(case.source.replace(images=images), case.draw, case.mask)
+        images, updated = translator.apply(
+            variables, decode(case.source.images, objective.factor), rows=rows, mutable=["batch_stats"]
+        )
+        stored = case.source.replace(images=encode(images, objective.factor))
+        value, parts = objective(stored, case.draw, case.mask)
         found.append((value, (parts, updated["batch_stats"])))
     return jax.tree.map(lambda *values: sum(values) / len(values), *found)
 
@@ -164,14 +168,55 @@ def judge(
     return found if axis is None else jax.lax.pmean(found, axis)
 
 
-def translate(translator: Translator, variables: dict, source: SyntheticSet, statistics: str = "batch") -> SyntheticSet:
+def translate(
+    translator: Translator,
+    variables: dict,
+    source: SyntheticSet,
+    statistics: str = "batch",
+    *,
+    factor: int = 1,
+    chunk: int = 500,
+) -> SyntheticSet:
     """S = G(S'): images translated, labels as they are.
 
-    `statistics` is what the translator's BatchNorm uses: "batch", the set's own, as in training, or "running".
+    Args:
+        translator: G.
+        variables: of G.
+        source: S', of any size.
+        statistics: what G's BatchNorm uses: "batch", those of the whole set, as in training, or "running".
+        factor: of `encode`; G acts on decoded images.
+        chunk: images that pass at once; the result does not depend on it but for rounding.
     """
-    if statistics == "running":
-        return source.replace(images=translator.apply(variables, source.images, train=False))
-    return source.replace(images=translator.apply(variables, source.images, mutable=["batch_stats"])[0])
+    chunks = [source.images[at : at + chunk] for at in range(0, len(source), chunk)]
+    if statistics == "batch":
+        variables = _with_statistics(translator, variables, chunks, factor)
+    apply = jax.jit(lambda images: encode(translator.apply(variables, decode(images, factor), train=False), factor))
+    return source.replace(images=jnp.concatenate([apply(images) for images in chunks]))
+
+
+def _with_statistics(translator: Translator, variables: dict, chunks: list[jax.Array], factor: int) -> dict:
+    """`variables` with the statistics of all chunks: a pass for each norm, since it sees what those before it leave."""
+
+    @jax.jit
+    def moments(stats, images):
+        """Means of what reaches each norm, and of its square, `[2, channels]`."""
+        _, seen = translator.apply(
+            {**variables, "batch_stats": stats},
+            decode(images, factor),
+            train=False,
+            mutable=["intermediates"],
+            capture_intermediates=lambda module, _: isinstance(module, nn.Conv),
+        )
+        names = [f"Conv_{index}" for index in range(len(stats))]
+        inputs = [seen["intermediates"][name]["__call__"][0] for name in names]
+        return [jnp.stack([jnp.mean(x, (0, 1, 2)), jnp.mean(jnp.square(x), (0, 1, 2))]) for x in inputs]
+
+    sizes, stats = jnp.asarray([len(images) for images in chunks]), dict(variables["batch_stats"])
+    for norm in range(len(stats)):
+        found = jnp.stack([moments(stats, images)[norm] for images in chunks])
+        mean, square = jnp.einsum("k,kmc->mc", sizes / jnp.sum(sizes), found)
+        stats[f"BatchNorm_{norm}"] = {"mean": mean, "var": jnp.maximum(square - jnp.square(mean), 0)}
+    return {**variables, "batch_stats": stats}
 
 
 @flax.struct.dataclass

@@ -39,3 +39,51 @@ def test_mirror_flips_columns_only():
 def test_different_seeds_start_elsewhere():
     labels = np.repeat(np.arange(5), 50)
     assert (synthetic.choose_real(labels, 5, 3, 0) != synthetic.choose_real(labels, 5, 3, 1)).any()
+
+
+def _bilinear(image, factor):
+    """Bilinear enlargement of `[h, w]` by its definition: pixels are squares, the border's values go on outside."""
+    h, w = image.shape
+    found = np.zeros((h * factor, w * factor))
+    for y in range(h * factor):
+        for x in range(w * factor):
+            at = np.clip((np.array([y, x]) + 0.5) / factor - 0.5, 0, [h - 1, w - 1])
+            (y0, x0), (v, u) = np.floor(at).astype(int), at % 1
+            y1, x1 = min(y0 + 1, h - 1), min(x0 + 1, w - 1)
+            top, bottom = (row[x0] * (1 - u) + row[x1] * u for row in (image[y0], image[y1]))
+            found[y, x] = top * (1 - v) + bottom * v
+    return found
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_decoding_is_bilinear_and_encoding_averages(factor):
+    images = np.random.default_rng(0).normal(size=(2, 4, 8, 3)).astype(np.float32)
+    large = np.asarray(synthetic.decode(jnp.asarray(images), factor))
+    wanted = [[_bilinear(image[..., c], factor) for c in range(3)] for image in images]
+    np.testing.assert_allclose(large, np.moveaxis(wanted, 1, -1), atol=1e-5)
+    small = np.asarray(synthetic.encode(jnp.asarray(images), factor))
+    for y in range(4 // factor):
+        for x in range(8 // factor):
+            square = images[:, y * factor : (y + 1) * factor, x * factor : (x + 1) * factor]
+            np.testing.assert_allclose(small[:, y, x], square.mean((1, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_a_decoded_set_keeps_constants_and_labels(factor):
+    small = SyntheticSet(jnp.full((3, 2, 2, 1), 0.7), jnp.eye(3))
+    large = small.decoded(factor)
+    assert large.images.shape == (3, 2 * factor, 2 * factor, 1)
+    np.testing.assert_allclose(large.images, 0.7, rtol=1e-6)
+    np.testing.assert_allclose(synthetic.encode(large.images, factor), small.images, rtol=1e-6)
+    np.testing.assert_array_equal(large.labels, small.labels)
+
+
+@given(st.integers(1, 6), st.integers(6, 12), st.integers(0, 100))
+def test_herding_brings_the_mean_closest_each_time(count, n, seed):
+    features = np.random.default_rng(seed).normal(size=(n, 5))
+    chosen = synthetic.herd(features, count).tolist()
+    assert len(set(chosen)) == count
+    for size in range(1, count + 1):
+        before, left = chosen[: size - 1], [row for row in range(n) if row not in chosen[: size - 1]]
+        distances = {row: np.linalg.norm(features.mean(0) - features[[*before, row]].mean(0)) for row in left}
+        assert distances[chosen[size - 1]] <= min(distances.values()) + 1e-9

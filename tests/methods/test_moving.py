@@ -149,3 +149,48 @@ def test_statistics_of_the_set_or_running_ones(synthetic):
     batch, running = (translation.translate(translator, variables, synthetic, kind) for kind in translation.STATISTICS)
     assert not np.allclose(batch.images, running.images)
     np.testing.assert_array_equal(running.images, translator.apply(variables, synthetic.images, train=False))
+
+
+def _trained(translator, source):
+    """Variables of a translator whose running statistics and offsets are not those it was born with."""
+    variables = translation.fresh(translator, jax.random.key(0), source.images.shape[1:])
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: leaf + jnp.asarray(rng.uniform(0.1, 0.5, leaf.shape), jnp.float32), variables)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kind", translation.STATISTICS)
+def test_a_large_set_is_translated_in_chunks_as_at_once(kind, stride):
+    translator = Translator(widths=(4, 5, 6), stride=stride, residual=False)
+    source = SyntheticSet(_images(11), jnp.zeros((11, 3)))
+    variables = _trained(translator, source)
+    if kind == "batch":
+        wanted = translator.apply(variables, source.images, mutable=["batch_stats"])[0]
+    else:
+        wanted = translator.apply(variables, source.images, train=False)
+    for chunk in (3, 11, 500):
+        found = translation.translate(translator, variables, source, kind, chunk=chunk)
+        np.testing.assert_allclose(found.images, wanted, rtol=1e-4, atol=2e-5)
+
+
+def test_a_translator_acts_on_what_networks_see():
+    translator = Translator(widths=(4, 4, 4), residual=False)
+    small = SyntheticSet(_images(3)[:, ::2, ::2], jnp.zeros((3, 3)))
+    variables = _trained(translator, small)
+    found = translation.translate(translator, variables, small, factor=2)
+    large = translator.apply(variables, small.decoded(2).images, mutable=["batch_stats"])[0]
+    squares = np.asarray(large).reshape(3, 4, 2, 4, 2, 3)
+    np.testing.assert_allclose(found.images, squares.mean((2, 4)), atol=1e-5)
+
+
+def test_small_images_are_judged_and_translated_through_the_decoder(draw, synthetic):
+    small = SyntheticSet(synthetic.images[:, ::2, ::2], synthetic.labels)
+    objective = nfr.Objective(NETWORK, factor=2)
+    assert abs(objective(small, draw)[0] - OBJECTIVE(small.decoded(2), draw)[0]) < 1e-6
+    translator = Translator(widths=(4, 4, 4), residual=False)
+    variables = _trained(translator, small)
+    value, _ = translation.loss(
+        variables["params"], variables["batch_stats"], [translation.Case(small, draw)], translator, objective
+    )
+    wanted = objective(translation.translate(translator, variables, small, factor=2), draw)[0]
+    assert abs(value - wanted) < 1e-4
