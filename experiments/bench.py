@@ -22,7 +22,7 @@ from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.evaluation import training
 from fsdd.io import workdir
-from fsdd.methods import caching, distillation, nfr, optimisers, streams, translation
+from fsdd.methods import bilevel, caching, distillation, frepo, nfr, optimisers, streams, translation
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
@@ -69,6 +69,27 @@ def _lanes(network: ConvNet, variables: dict, adam: optax.GradientTransformation
     return {"step": "cache, 4 subsets at once", "seconds": taken, "floor": 4 * IMAGES * FORWARD * 2 / rate}
 
 
+def _pool(objective: nfr.Objective, real: streams.Real, synthetic: SyntheticSet, rate: float) -> dict:
+    """A step of FRePo: 1,024 real images forward, the synthetic ones there and back, and their network one step."""
+    adam, pool, key = optimisers.build("adam", 1e-3), frepo.Pool(), jax.random.key(0)
+    state = frepo.init(synthetic, adam, objective, pool, key, SHAPE)
+    step = functools.partial(frepo.step, objective=objective, optimiser=adam, pool=pool, batch=REAL, chunk=128)
+    floor = (REAL + 2 * IMAGES) * FORWARD + 10 * (3 * FORWARD - INPUT_LAYER)
+    return {"step": "frepo", "seconds": seconds(jax.jit(step), state, key, real, repeats=5), "floor": floor / rate}
+
+
+def _space(objective: nfr.Objective, real: streams.Real, rate: float) -> dict:
+    """An outer step of the bi-level algorithm: 8 inner ones, 128 real images in either network."""
+    adam, key, inner = optimisers.build("adam", 1e-3), jax.random.key(0), bilevel.Inner(8, 1.0, 128, unroll=8)
+    classes = bilevel.by_class(np.arange(len(real.images)) % 10, 10)
+    state = bilevel.init(sampling.sample(objective.network, key, SHAPE), adam)
+    step = functools.partial(bilevel.step, objective=objective, optimiser=adam, inner=inner, ipc=1)
+    # Inner steps go there and back, again, and back through both; real images there, and back to the weights in one.
+    floor = (8 * 3 * 2 * IMAGES + 2 * IMAGES + (1 + 3) * 128) * FORWARD
+    taken = seconds(jax.jit(step), state, key, real, classes, repeats=5)
+    return {"step": "bilevel, 8 inner steps, 128 real images", "seconds": taken, "floor": floor / rate}
+
+
 def main() -> None:
     """Measure."""
     rate = convolution_rate()
@@ -110,8 +131,10 @@ def main() -> None:
             many = seconds(lambda s, f=scanned, d=draw: f(jax.tree.map(jnp.copy, s), jnp.int32(0), d), state, repeats=3)
             rows.append({"step": name, "seconds": single, "in_scan": many / 10, "floor": flops / rate})
             print(rows[-1], flush=True)
-        rows.append(_lanes(network, variables, adam, rate))
-        print(rows[-1], flush=True)
+        both = streams.Real(real, draw.labels)
+        rows += [_lanes(network, variables, adam, rate), _pool(objective, both, synthetic, rate)]
+        rows.append(_space(objective, both, rate))
+        print(*rows[-3:], sep="\n", flush=True)
         for chunk in (128, REAL):
             chunks = [real[at : at + chunk] for at in range(0, REAL, chunk)]
             taken = seconds(lambda c=chunks: [forward(variables, x) for x in c], repeats=3)

@@ -16,7 +16,7 @@ from experiments import sweep
 from fsdd import provenance
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.io import workdir
-from fsdd.methods import distillation, nfr, optimisers, streams, translation
+from fsdd.methods import bilevel, distillation, nfr, optimisers, streams, translation
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
@@ -52,12 +52,33 @@ def measure(ipc: int) -> dict:
     return {"ipc": ipc} | found | {"ratio": round(found["translate"] / found["distill"], 2)}
 
 
+def unrolled(steps: int) -> dict:
+    """Bytes of the bi-level gradient through so many inner steps at IPC 1, with steps computed again and without."""
+    network, key = ConvNet(CLASSES, norm="batch"), jax.random.key(0)
+    objective = nfr.Objective(network)
+    variables = jax.eval_shape(lambda: sampling.sample(network, key, SHAPE))
+    rest = {"batch_stats": variables["batch_stats"]}
+    source = SyntheticSet(_room(CLASSES, *SHAPE), _room(CLASSES, CLASSES))
+    near = streams.Real(_room(REAL, *SHAPE), _room(REAL, CLASSES))
+    judge = streams.Draw(variables, _room(REAL, sampling.feature_size(network, SHAPE)), near.labels)
+    found = {}
+    for name, remat in (("again", True), ("kept", False)):
+        inner = bilevel.Inner(steps, 1.0, REAL, remat)
+        gradient = jax.grad(functools.partial(bilevel.loss, objective=objective, inner=inner), has_aux=True)
+        analysis = jax.jit(gradient).lower(variables["params"], rest, source, near, judge).compile().memory_analysis()
+        found[name] = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
+    return {"inner": steps} | found
+
+
+def _room(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
 def main() -> None:
-    """Measure at the paper's IPCs."""
-    rows = [measure(ipc) for ipc in (1, 10, 50)]
-    for row in rows:
-        print(row, flush=True)
-    workdir.write(sweep.RESULTS / "memory.json", {"rows": rows} | provenance.summary())
+    """Measure at the paper's IPCs, and at several numbers of inner steps."""
+    report = {"rows": [measure(ipc) for ipc in (1, 10, 50)], "bilevel": [unrolled(steps) for steps in (1, 4, 16, 64)]}
+    print(*report["rows"], *report["bilevel"], sep="\n", flush=True)
+    workdir.write(sweep.RESULTS / "memory.json", report | provenance.summary())
 
 
 if __name__ == "__main__":

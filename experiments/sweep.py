@@ -51,7 +51,7 @@ def run(row: Row, root: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
     folder = root / row.name
     config = resolved(row, data_dir)
     if row.after:
-        for stage in config.stages:
+        for stage in configs.resolve(config).stages:
             source = root / row.after / stage
             if (source / "result.json").is_file() and not (folder / stage).exists():
                 shutil.copytree(source, folder / stage)
@@ -73,6 +73,7 @@ def summary(row: Row, results: dict[str, Any]) -> dict[str, Any]:
         "fields": changed,
         "stages": stages,
         "evaluations": results["evaluations"],
+        "stored_numbers": results["stored_numbers"],
         "versions": results["versions"],
         "device": results["device"],
     }
@@ -117,8 +118,9 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     lines = ["| row | set | accuracy (%) | networks used | distilling (s) | evaluation |", "|---|---|---|---|---|---|"]
     for result in results:
         for score in result["evaluations"]:
-            until = list(result["stages"])[: list(result["stages"]).index(score["stage"]) + 1]
+            until = list(result["stages"])[: list(result["stages"]).index(score["stage"].partition("@")[0]) + 1]
             seconds = sum(result["stages"][stage]["wall_seconds"] for stage in until)
+            seconds = score.get("distilling_seconds", seconds)
             used = sum(result["stages"][stage]["networks"] for stage in until)
             lines.append(
                 f"| {result['row']} | {score['stage']} | {score['mean']:.1f} ± {score['std']:.1f} | {used} | "

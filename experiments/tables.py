@@ -8,7 +8,7 @@ import json
 import pathlib
 import re
 
-from experiments import sweep
+from experiments import cells, sweep
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -121,11 +121,41 @@ def memory() -> str:
     return "\n".join(lines)
 
 
+def unrolled() -> str:
+    """Bytes of the bi-level gradient."""
+    lines = ["| inner steps | computed again (MB) | kept (MB) |", "|---|---|---|"]
+    for row in load("memory").get("bilevel", []):
+        lines.append(f"| {row['inner']} | {row['again'] / 1e6:.0f} | {row['kept'] / 1e6:.0f} |")
+    return "\n".join(lines)
+
+
+def table2() -> str:
+    """Table 2 at the scale of 2 cores."""
+    return importlib.import_module("experiments.table2").markdown("cpu", cells.load("cpu"))
+
+
+def table3() -> str:
+    """Table 3 at the scale of 2 cores."""
+    return importlib.import_module("experiments.table3").markdown("cpu", cells.load("cpu"))
+
+
 def main() -> None:
     """Replace what stands between `<!-- NAME -->` and `<!-- end -->` in both pages."""
     for page in (ROOT / "README.md", ROOT / "experiments" / "README.md"):
         text = page.read_text()
-        for function in (runs, commands, precision, bench, caching, shipped, transfer, memory):
+        for function in (
+            runs,
+            commands,
+            precision,
+            bench,
+            caching,
+            shipped,
+            transfer,
+            memory,
+            unrolled,
+            table2,
+            table3,
+        ):
             pattern = rf"(<!-- {function.__name__} -->\n).*?(<!-- end -->)"
             text = re.sub(pattern, lambda m, f=function: f"{m[1]}{f()}\n{m[2]}", text, flags=re.DOTALL)
         page.write_text(text)

@@ -45,6 +45,18 @@ PROTOCOLS = {
 }
 PROTOCOLS["best"] = PROTOCOLS["jax"] | {"distill.optimiser": "adam", "evaluate.policy": "dsa"}
 
+# The stages of each named method.
+METHODS = {
+    "real": (),
+    "distill": ("distill",),
+    "translate": ("distill", "translate"),
+    "refine": ("distill", "refine"),
+    "translate_refine": ("distill", "translate", "refine"),
+    "baseline": ("refine",),
+    "bilevel": ("bilevel", "distill"),
+    "frepo": ("frepo",),
+}
+
 # What depends on the machine and, but for rounding, not the result: (CPU, accelerator).
 _PLATFORM = {
     "compute.chunk": (128, 1024),
@@ -149,7 +161,9 @@ def default() -> ml_collections.ConfigDict:
                 "seed": 0,
             },
             "objective": {"flip": placeholder(bool), "scale": placeholder(float), "ridge": 1e-6},
-            "stages": ("distill", "translate"),
+            # Fills `stages` unless they are given: "translate" is the paper's method.
+            "method": "translate",
+            "stages": placeholder(tuple),
             # Alg. 1: 4,000 outer steps, T = 16 inner ones of gradient descent. Its rates are not in the paper.
             "bilevel": {
                 "steps": 4000,
@@ -212,11 +226,11 @@ def few_networks(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict
     """Set the recipe that was measured best under 10 minutes on 2 cores (experiments/README.md).
 
     Networks are used more than once, which costs their real features only once: 125 for refinement, 8 uses each. The
-    translator is left out until a pre-trained one earns its place: a fresh one (`stages` with "translate" in it) does
+    translator is left out until a pre-trained one earns its place: a fresh one (`method` with "translate" in it) does
     best with 25 networks, a warm-up and a higher rate than the paper's, which adapts a pre-trained one.
     """
     values = {
-        "stages": ("distill", "refine"),
+        "method": "refine",
         "translate.networks": 25,
         "translate.uses": 40,
         "translate.group": 25,
@@ -250,10 +264,12 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """
     _check_names(config)
     config = copy.deepcopy(config)
-    if config.protocol not in PROTOCOLS:
-        raise _bad("protocol", config.protocol, f"one of {', '.join(PROTOCOLS)}")
+    for field, known in (("protocol", PROTOCOLS), ("method", METHODS)):
+        if config[field] not in known:
+            raise _bad(field, config[field], f"one of {', '.join(known)}")
     column = 0 if jax.default_backend() == "cpu" else 1
     filling = PROTOCOLS[config.protocol] | {name: values[column] for name, values in _PLATFORM.items()}
+    filling["stages"] = METHODS[config.method]
     if config.protocol == "jax" and _is_large_cifar100(config):
         filling = filling | {"objective.flip": False}
     fields = flat(config)

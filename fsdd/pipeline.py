@@ -57,6 +57,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         "seed": config.seed,
         **provenance.summary(),
         "stages": {stage: workdir.read(folder / stage / "result.json") for stage in config.stages},
+        "stored_numbers": {"images": left[last].images.size, "labels": left[last].labels.size},
         "evaluations": [],
     }
     _store(context, left, results)

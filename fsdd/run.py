@@ -144,6 +144,7 @@ def relevant(config: ml_collections.ConfigDict, stages: tuple[str, ...]) -> dict
         "compute",
         "data_dir",
         "stages",
+        "method",
         *configs.STAGES,
         "subsets",
         "pretrain",

@@ -5,10 +5,11 @@ import shlex
 
 import pytest
 
-from experiments import adaptation, one_net, pretrained, refine, sweep, tables
+from experiments import adaptation, cells, one_net, pretrained, refine, sweep, table2, table3, tables
 from experiments.sweep import Row
 from fsdd import config as configs
 from fsdd import main
+from fsdd import run as runs
 
 TINY = {
     "network.width": 4,
@@ -56,7 +57,80 @@ def test_rows_run_once_and_start_from_one_another(tmp_path, monkeypatch, capsys)
     assert lines[-1].split("|")[4].strip() == "3"
 
 
+CELLS = [
+    (name, dataset, ipc, scale)
+    for name in table3.ROWS
+    for scale in cells.SCALES
+    for dataset, ipc in ([("digits", 1)] if scale == "smoke" else table3.COLUMNS)
+]
+
+
+@pytest.mark.parametrize("scale", cells.SCALES)
+def test_every_cell_of_the_tables_is_a_good_config_and_its_command_gives_it(scale):
+    names = set()
+    for cell in CELLS:
+        if cell[-1] != scale:
+            continue
+        row = cells.row(*cell)
+        names.add(row.name)
+        command = main.parse(shlex.split(sweep.command(row))[2:])
+        assert configs.flat(configs.resolve(command.config)) == configs.flat(configs.resolve(sweep.resolved(row)))
+        if row.after:
+            assert row.after in {cells.row(other, *cell[1:]).name for other in cells.METHODS}
+    assert len(names) == len(table3.ROWS) * (1 if scale == "smoke" else 5)
+
+
+def test_a_row_starts_from_stages_that_were_made_alike():
+    """What a row would copy from another was made with the very fields that it asks for."""
+    for cell in CELLS:
+        row, others = cells.row(*cell), [cells.row(name, *cell[1:]) for name in cells.METHODS]
+        before = next((other for other in others if other.name == row.after), None)
+        if before is None:
+            continue
+        mine, theirs = (configs.resolve(sweep.resolved(one)) for one in (row, before))
+        for index, stage in enumerate(theirs.stages):
+            if stage in mine.stages:
+                assert mine.stages[: index + 1] == theirs.stages[: index + 1]
+                fields = [runs.relevant(one, one.stages[: index + 1]) for one in (mine, theirs)]
+                assert fields[0] == fields[1], (row.name, stage)
+
+
+@pytest.mark.slow
+def test_both_tables_from_their_commands_at_the_smallest_scale(tmp_path, monkeypatch):
+    rows = ["random", "one_net", "with_adaptation", "frepo", "ds_refine"]
+    arguments = ["--scale=smoke", f"--root={tmp_path}", f"--out={tmp_path / 'cells.json'}"]
+    monkeypatch.setattr("sys.argv", ["table3", *arguments, "--rows", *rows])
+    cells.main("table3", table3.ROWS, table3.render)
+    found = cells.load("smoke", tmp_path / "cells.json")
+    assert {result["row"] for result in found.values()} == {f"digits_ipc1_{row}" for row in rows}
+    assert found["digits_ipc1_ds_refine"]["stored_numbers"] == {"images": 10 * 4 * 4 * 4, "labels": 400}
+    text = (tmp_path / "table3_smoke.md").read_text()
+    assert f"{len(rows)} of {len(table3.ROWS)} cells measured, {len(table3.ROWS) - len(rows)} missing." in text
+    accuracy = found["digits_ipc1_frepo"]["evaluations"][-1]["mean"]
+    assert f"| FRePo | {accuracy:.1f} ± " in text
+    assert (tmp_path / "table3_smoke_digits_ipc1.png").read_bytes()[:4] == b"\x89PNG"
+
+    # What is done is not run again, and Table 2 reads the same cells.
+    monkeypatch.setattr(sweep, "run", None)
+    monkeypatch.setattr("sys.argv", ["table2", *arguments, "--rows", "frepo", "with_adaptation", "ds_refine"])
+    cells.main("table2", table2.ROWS, table2.render)
+    assert "3 of 5 cells measured, 2 missing." in (tmp_path / "table2_smoke.md").read_text()
+
+
+def test_differences_from_the_paper_are_counted_and_named():
+    score = {"mean": 41.0, "std": 0.5, "stage": "distill", "distilling_seconds": 60.0}
+    result = {"row": "cifar10_ipc1_one_net", "evaluations": [score], "stages": {}}
+    text = table3.markdown("cpu", {"cifar10_ipc1_one_net": result})
+    assert "| 1 Net | 41.0 ± 0.5 (60 s) | 35.3 |" in text
+    assert "- 1 Net, cifar10, 1 a class, +5.7: " in text
+    assert "1 of 80 cells measured, 79 missing." in text
+    close = table3.markdown("cpu", {"cifar10_ipc1_one_net": result | {"evaluations": [score | {"mean": 36.0}]}})
+    assert "Differences" not in close
+
+
 def test_pages_show_what_was_measured():
     """The tables in both pages are those that the results render to: nobody typed or forgot a figure."""
-    for page in (tables.ROOT / "README.md", tables.ROOT / "experiments" / "README.md"):
-        assert tables.runs() in page.read_text()
+    page = (tables.ROOT / "experiments" / "README.md").read_text()
+    assert tables.runs() in (tables.ROOT / "README.md").read_text()
+    for rendered in (tables.runs(), tables.table2(), tables.table3()):
+        assert rendered in page

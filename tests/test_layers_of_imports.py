@@ -21,9 +21,14 @@ ALLOWED = {
     "config": {"rules"},
     "translators": {"networks", "methods", "io", "config", "provenance"},
     "run": {"core", "networks", "methods", "evaluation", "data", "io", "config", "provenance", "translators"},
-    "stages": {"core", "methods", "data", "io", "config", "provenance", "run", "translators"},
+    "starts": {"core", "networks", "methods", "run"},
+    "stage_files": {"core", "io", "config", "provenance", "run"},
+    "stages": {
+        *("core", "networks", "methods", "io", "config", "provenance"),
+        *("run", "translators", "starts", "stage_files"),
+    },
     "cache": {"core", "networks", "methods", "data", "io", "config", "provenance", "run"},
-    "estimate": {"networks", "evaluation", "io", "run", "cache"},
+    "estimate": {"networks", "evaluation", "io", "config", "run", "cache"},
     "batches": {"core", "methods", "data", "run", "cache"},
     "learning_curve": {"core", "methods", "data", "io", "cache", "batches", "translators"},
     "pretraining": {
@@ -33,7 +38,7 @@ ALLOWED = {
     "pretrain_pipeline": {"data", "io", "config", "provenance", "cache", "pretraining", "estimate", "rules"},
     "pipeline": {
         *("core", "networks", "methods", "evaluation", "data", "io"),
-        *("config", "provenance", "run", "stages", "estimate", "pretrain_pipeline", "rules"),
+        *("config", "provenance", "run", "stages", "stage_files", "estimate", "pretrain_pipeline", "rules"),
     },
     "inspection": {"data", "io", "config", "run", "cache", "pretrain_pipeline"},
     "hosts": set(),

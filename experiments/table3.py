@@ -1,0 +1,105 @@
+"""Table 3: every row of the ablation beside the paper's numbers, and rows that any reader would miss.
+
+    python -m experiments.table3 --dataset cifar10 --ipc 1 --data_dir ~/tensorflow_datasets
+
+`--rows`, `--dataset` and `--ipc` choose cells, `--scale` how much is spent on each; what is done is skipped. Renders
+results/table3_SCALE.md and results/table3_SCALE.png from results/cells_SCALE.json.
+"""
+
+import pathlib
+from typing import Any
+
+from experiments import cells, sweep
+from fsdd.io import pictures
+from fsdd.io.atomic import replacing
+
+ROWS = (
+    "random", "herding", "baseline", "frepo", "one_net", "bilevel", "without_pretraining", "with_autoencoder",
+    "without_adaptation", "with_adaptation", "refine", "refine_without_adaptation", "refine_with_adaptation",
+    "ds_one_net", "ds_with_adaptation", "ds_refine",
+)  # fmt: skip
+COLUMNS = tuple((dataset, ipc) for dataset in ("cifar10", "cifar100") for ipc in cells.IPCS[dataset])
+# Table 3; FRePo and DS from Table 2.
+PAPER = {
+    "baseline": (41.2, 57.9, 65.2, 21.6, 33.8),
+    "frepo": (46.8, 65.5, 71.7, 28.7, 42.5),
+    "one_net": (35.3, 50.5, 65.1, 18.7, 31.7),
+    "bilevel": (40.8, 52.1, 60.7, 19.1, 31.0),
+    "without_pretraining": (36.1, 53.8, 59.7, 20.5, 30.7),
+    "with_autoencoder": (40.6, 57.6, 63.5, 21.8, 27.0),
+    "without_adaptation": (39.5, 54.7, 65.8, 20.9, 33.0),
+    "with_adaptation": (44.0, 59.2, 66.7, 22.8, 35.1),
+    "ds_with_adaptation": (51.4, 66.0, 71.8, None, 38.4),
+}
+# Differences above this many points are given a reason, or called not explained.
+NOTABLE = 1.5
+# By row; each names what was measured (experiments/README.md).
+REASONS: dict[str, str] = {}
+
+
+def paper(name: str, column: int) -> float | None:
+    """The paper's accuracy, if it has one."""
+    return PAPER[name][column] if name in PAPER else None
+
+
+def render(scale: str, found: dict[str, dict[str, Any]], folder: pathlib.Path = sweep.RESULTS) -> None:
+    """Write the table and the pictures of a scale."""
+    if not found:
+        return
+    with replacing(folder / f"table3_{scale}.md") as file:
+        file.write_text(markdown(scale, found) + "\n")
+    for dataset, ipc in _columns(scale):
+        series = curves(found, dataset, ipc)
+        if series:
+            name = folder / f"table3_{scale}_{dataset}_ipc{ipc}.png"
+            pictures.curve(name, series, xlabel="seconds of distilling", ylabel="test accuracy (%)", log_x=True)
+
+
+def _columns(scale: str) -> tuple[tuple[str, int], ...]:
+    return (("digits", 1),) if scale == "smoke" else COLUMNS
+
+
+def curves(found: dict[str, dict[str, Any]], dataset: str, ipc: int) -> dict[str, tuple[list[float], list[float]]]:
+    """Accuracy against wall seconds, a line a row; sets that took no time are left out."""
+    series = {}
+    for name in ROWS:
+        result = cells.of(found, name, dataset, ipc)
+        points = [(cells.seconds(result, one), one["mean"]) for one in result["evaluations"]] if result else []
+        points = sorted(point for point in points if point[0] > 0)
+        if points:
+            series[cells.METHODS[name].title] = ([at for at, _ in points], [mean for _, mean in points])
+    return series
+
+
+def markdown(scale: str, found: dict[str, dict[str, Any]]) -> str:
+    """The table, the count of empty cells, and what is said about each notable difference."""
+    columns, missing, notes = _columns(scale), 0, []
+    lines = ["| row | " + " | ".join(f"{dataset}, {ipc} a class | paper" for dataset, ipc in columns) + " |"]
+    lines.append("|---" * (1 + 2 * len(columns)) + "|")
+    for name in ROWS:
+        entries = [cells.METHODS[name].title]
+        for column, (dataset, ipc) in enumerate(columns):
+            result, theirs = cells.of(found, name, dataset, ipc), paper(name, column) if scale != "smoke" else None
+            entries += [_entry(result), "" if theirs is None else f"{theirs:.1f}"]
+            missing += result is None
+            if result and theirs is not None and abs(cells.score(result)["mean"] - theirs) > NOTABLE:
+                difference = cells.score(result)["mean"] - theirs
+                reason = REASONS.get(name, "not explained")
+                notes.append(f"- {cells.METHODS[name].title}, {dataset}, {ipc} a class, {difference:+.1f}: {reason}")
+        lines.append("| " + " | ".join(entries) + " |")
+    total = len(ROWS) * len(columns)
+    lines += ["", f"{total - missing} of {total} cells measured, {missing} missing."]
+    if notes:
+        lines += ["", f"Differences of more than {NOTABLE} points from the paper:", "", *notes]
+    return "\n".join(lines)
+
+
+def _entry(result: dict[str, Any] | None) -> str:
+    if result is None:
+        return ""
+    score = cells.score(result)
+    return f"{score['mean']:.1f} ± {score['std']:.1f} ({cells.seconds(result, score):.0f} s)"
+
+
+if __name__ == "__main__":
+    cells.main("table3", ROWS, render)
