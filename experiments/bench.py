@@ -80,7 +80,7 @@ def _pool(objective: nfr.Objective, real: streams.Real, synthetic: SyntheticSet,
 
 def _space(objective: nfr.Objective, real: streams.Real, rate: float) -> dict:
     """An outer step of the bi-level algorithm: 8 inner ones, 128 real images in either network."""
-    adam, key, inner = optimisers.build("adam", 1e-3), jax.random.key(0), bilevel.Inner(8, 1.0, 128, unroll=8)
+    adam, key, inner = optimisers.build("adam", 1e-3), jax.random.key(0), bilevel.Inner(8, batch=128, unroll=8)
     classes = bilevel.by_class(np.arange(len(real.images)) % 10, 10)
     state = bilevel.init(sampling.sample(objective.network, key, SHAPE), adam)
     step = functools.partial(bilevel.step, objective=objective, optimiser=adam, inner=inner, ipc=1)

@@ -87,15 +87,15 @@ _SCALES: dict[str, dict[str, Any]] = {
         "evaluate.networks": 2,
         "evaluate.steps": 3,
     },
-    # What 2 cores do in minutes. T is 300, as in the store of the translator that comes with the package.
+    # What 2 cores do in minutes. T is 60, as in the store of the translator that comes with the package.
     "cpu": {
-        "distill.uses": 300,
-        "distill.batch": 256,
-        "distill.rate": 6e-3,
+        "distill.uses": 60,
+        "distill.batch": 512,
+        "distill.rate": 0.025,
         "autoencoder.steps": 300,
         "autoencoder.batch": 32,
         "bilevel.steps": 100,
-        "bilevel.inner": 8,
+        "bilevel.inner": 16,
         "bilevel.batch": 128,
         "bilevel.rate": 1e-3,
         "frepo.steps": 4000,

@@ -63,7 +63,7 @@ def unrolled(steps: int) -> dict:
     judge = streams.Draw(variables, _room(REAL, sampling.feature_size(network, SHAPE)), near.labels)
     found = {}
     for name, remat in (("again", True), ("kept", False)):
-        inner = bilevel.Inner(steps, 1.0, REAL, remat)
+        inner = bilevel.Inner(steps, batch=REAL, remat=remat)
         gradient = jax.grad(functools.partial(bilevel.loss, objective=objective, inner=inner), has_aux=True)
         analysis = jax.jit(gradient).lower(variables["params"], rest, source, near, judge).compile().memory_analysis()
         found[name] = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes

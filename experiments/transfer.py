@@ -10,8 +10,7 @@ import argparse
 import pathlib
 
 from experiments import sweep
-from experiments.held_out import Judge, load
-from experiments.pretrained import DISTILLED
+from experiments.held_out import load, of_target
 from fsdd import config as configs
 from fsdd import pipeline, provenance
 from fsdd.io import workdir
@@ -19,6 +18,8 @@ from fsdd.io import workdir
 # Digits are grey, 8x8, and have no mirror images.
 SETS = {"cifar10": {}, "cifar100": {}, "digits": {"objective.flip": False}}
 NETWORKS = 20
+# As in configs/pretrain_cpu.py.
+DISTILLED = {"distill.uses": 60, "distill.batch": 512, "distill.rate": 0.025}
 
 
 def main() -> None:
@@ -32,13 +33,13 @@ def main() -> None:
     rows = []
     for name in arguments.sets:
         config = configs.few_networks(configs.default())
-        fields = DISTILLED | {"dataset": name, "ipc": 1, "stages": ("distill", "translate"), "evaluate.networks": 0}
+        fields = DISTILLED | {"dataset": name, "ipc": 1, "method": "translate", "evaluate.networks": 0}
         fields |= {"translate.init": arguments.translator, "translate.networks": 0} | SETS[name]
         config.update_from_flattened_dict(fields)
         config.data_dir = arguments.data_dir
         folder = arguments.root / f"transfer_{name}"
-        results = pipeline.run(config, folder)
-        judge = Judge(results["config"], arguments.data_dir, NETWORKS)
+        pipeline.run(config, folder)
+        judge = of_target(configs.resolve(config), arguments.data_dir, NETWORKS)
         row = {"set": name} | {stage: judge(load(folder / stage / "set.npz")) for stage in ("distill", "translate")}
         rows.append(row)
         print(row, flush=True)

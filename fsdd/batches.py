@@ -67,7 +67,8 @@ def stream(cache: Cache, visible: int, schedule: Schedule, start: int) -> Iterat
 
     def batch(number: int) -> Batch:
         bucket, chosen = choose(cache, visible, number)
-        return stack(cache, found, chosen, bucket, keys(root, number, len(chosen)), (cache.config.seed, number))
+        drawn = keys(root, number, len(chosen)), (cache.config.seed, number)
+        return stack(cache, found, chosen, bucket, *drawn, mirror=cache.config.objective.flip)
 
     numbers = grain.MapDataset.range(
         schedule.first_batch(start), schedule.first_batch(schedule.steps - 1) + schedule.group
@@ -106,16 +107,31 @@ def own(lanes: int) -> range:
 
 
 def stack(
-    cache: Cache, found: store.Source, chosen: Sequence[int], bucket: int, key: np.ndarray, seed: Sequence[int]
+    cache: Cache,
+    found: store.Source,
+    chosen: Sequence[int],
+    bucket: int,
+    key: np.ndarray,
+    seed: Sequence[int],
+    mirror: bool = False,
 ) -> Batch:
-    """This process's share of the cached subsets `chosen`, padded to a bucket, with some of their real images each."""
+    """This process's share of the cached subsets `chosen`, padded to a bucket, with some of their real images each.
+
+    With `mirror`, each image of S' is mirrored or not, at random. A set that was distilled with its mirror image beside
+    it is as good with any of its images mirrored: from a mirrored start the very same steps lead there. So the
+    translator sees twice as many images at no cost.
+    """
     most, real = cache.sampler.limits.classes_max, cache.config.pretrain.real_images
     parts = []
     for lane in own(len(chosen)):
         cached = found[found.indices.index(int(chosen[lane]))]
         rng = np.random.default_rng([*seed, lane])
         rows = rng.choice(len(cached.rows), real, replace=real > len(cached.rows))
-        start, mask = caching.padded(cached.images, cached.targets, bucket, most)
+        images = cached.images
+        if mirror:
+            turned = rng.random(len(images)) < 0.5
+            images = np.where(turned[:, None, None, None], images[:, :, ::-1], images)
+        start, mask = caching.padded(images, cached.targets, bucket, most)
         labels = centred_labels(cached.labels[rows], len(cached.classes))
         labels = np.pad(labels, ((0, 0), (0, most - labels.shape[1])))
         parts.append(Batch(start, mask, cache.data.train_images[cached.rows[rows]], labels, key[lane]))

@@ -6,7 +6,7 @@ from typing import Any
 
 from fsdd.core import augment, whitening
 from fsdd.evaluation import training
-from fsdd.methods import optimisers, translation
+from fsdd.methods import bilevel, optimisers, translation
 from fsdd.networks import layers, registry
 
 # Those that move on a stream of networks, and all.
@@ -78,6 +78,7 @@ RULES: dict[str, tuple[Callable, str]] = {
     **{f"{stage}.rate": _POSITIVE for stage in STAGES},
     **{f"{stage}.final": _UP_TO_ONE for stage in STAGES},
     **{f"bilevel.{field}": _at_least(1) for field in ("steps", "inner", "batch")},
+    "bilevel.inner_optimiser": _one_of(bilevel.OPTIMISERS),
     "bilevel.inner_rate": _POSITIVE,
     "bilevel.remat": _BOOL,
     **{f"frepo.{field}": _at_least(1) for field in ("steps", "batch", "pool", "updates", "network_batch")},

@@ -149,7 +149,9 @@ def learn_space(run: Run, stage: str, ipc: int, before: SyntheticSet) -> Synthet
         return done
     settings, config, optimiser = run.config.bilevel, run.config, _optimiser(run, stage)
     unroll = settings.inner if config.compute.dispatch == 1 else 1
-    inner = bilevel.Inner(settings.inner, settings.inner_rate, settings.batch, settings.remat, unroll)
+    inner = bilevel.Inner(
+        settings.inner, settings.inner_optimiser, settings.inner_rate, settings.batch, settings.remat, unroll
+    )
     classes = bilevel.by_class(run.data.train_labels, run.data.num_classes)
     state = bilevel.init(starts.fixed_network(run), optimiser)
     fixed = {"objective": run.objective, "optimiser": optimiser, "inner": inner, "ipc": ipc * config.factor**2}

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import fsdd
+from fsdd import batches, cache, main, pipeline
 from fsdd import config as configs
-from fsdd import main, pipeline
 from fsdd.data import store
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
+from fsdd.methods.pretraining import Schedule
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIELDS = {
@@ -78,6 +79,25 @@ def test_a_finished_stage_is_not_repeated(finished):
     assert translator == folder / "translator"
     assert (folder / "translator" / "card.json").stat().st_mtime_ns == before
     assert json.loads((folder / "results.json").read_text())["stages"] == json.loads(json.dumps(results["stages"]))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_images_are_mirrored_in_training_where_distillation_was_symmetric_and_never_in_judging(finished, flip):
+    folder, _ = finished
+    kept = cache.prepare(configs.resolve(_config()), folder)
+    with kept.config.unlocked():
+        kept.config.objective.flip = flip
+    found = store.Source(cache.look(kept))
+    known = {image.tobytes() for one in found for image in one.images}
+    turned = {image[:, ::-1].tobytes() for one in found for image in one.images}
+    seen = {False: 0, True: 0}
+    for batch in batches.stream(kept, 12, Schedule(6), 0):
+        for image in batch.source.images[batch.mask.rows]:
+            seen[image.tobytes() not in known] += 1
+            assert image.tobytes() in known | turned
+    assert seen[False] > 0 and (seen[True] > 0) == flip
+    judged = batches.held_out(kept, 12)
+    assert all(image.tobytes() in known for image in judged.source.images[judged.mask.rows])
 
 
 class _Killed(Exception):

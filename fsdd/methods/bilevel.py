@@ -1,12 +1,12 @@
 """The distillation space moves: the bi-level algorithm that unrolls a distillation (Alg. 1).
 
-Each outer step distils a fresh S for T inner steps of gradient descent in the moving network theta, judges it in a
-random network theta', and moves theta by the gradient of that loss through all inner steps. Only the images and labels
-between inner steps are kept; what happened within a step is computed again on the way back, so that memory grows with T
-by the size of S alone.
+Each outer step distils a fresh S for T inner steps in the moving network theta, judges it in a random network theta',
+and moves theta by the gradient of that loss through all inner steps. Only S and its optimiser's state are kept between
+inner steps; what happened within one is computed again on the way back: memory grows with T by their size alone.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import flax.struct
@@ -17,9 +17,14 @@ import optax
 
 from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet, encode, initial_labels
+from fsdd.methods import distillation
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
 from fsdd.networks import sampling
+
+# Adam divides by a root whose slope has no bound where a gradient is zero, as that of a pixel may be: `eps_root` gives
+# it one, far below the square of any gradient that matters.
+OPTIMISERS = {"sgd": optax.sgd, "adam": functools.partial(optax.adam, eps_root=1e-16)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,14 +33,16 @@ class Inner:
 
     Attributes:
         steps: T.
-        rate: alpha, of gradient descent on images and labels.
+        optimiser: of images and labels, one of `OPTIMISERS`: "sgd" as Alg. 1 has it, or "adam".
+        rate: alpha, its learning rate.
         batch: real images of each of the two losses.
         remat: whether a step is computed again on the way back, instead of kept.
         unroll: steps written out in one turn of the loop; on CPU all, see `fsdd.core.loop`.
     """
 
     steps: int = 16
-    rate: float = 1.0
+    optimiser: str = "adam"
+    rate: float = 0.05
     batch: int = 1024
     remat: bool = True
     unroll: int = 1
@@ -87,14 +94,15 @@ def distil(
     variables: sampling.Variables, synthetic: SyntheticSet, draw: Draw, objective: Objective, inner: Inner
 ) -> SyntheticSet:
     """T inner steps on one batch of real features in theta (lines 5-9); differentiable in all it is given."""
-    draw = draw._replace(variables=variables)
+    draw, optimiser = draw._replace(variables=variables), OPTIMISERS[inner.optimiser](inner.rate)
+    move = functools.partial(distillation.step, draw=draw, objective=objective, optimiser=optimiser)
 
-    def move(current, _):
-        gradient = jax.grad(lambda moving: objective(moving, draw)[0])(current)
-        return jax.tree.map(lambda leaf, slope: leaf - inner.rate * slope, current, gradient), None
+    def one(state, _):
+        return move(state)[0], None
 
-    move = jax.checkpoint(move) if inner.remat else move
-    return jax.lax.scan(move, synthetic, None, length=inner.steps, unroll=min(inner.unroll, inner.steps))[0]
+    one = jax.checkpoint(one) if inner.remat else one
+    start = distillation.init(synthetic, optimiser)
+    return jax.lax.scan(one, start, None, length=inner.steps, unroll=min(inner.unroll, inner.steps))[0].synthetic
 
 
 def loss(

@@ -194,3 +194,22 @@ def test_small_images_are_judged_and_translated_through_the_decoder(draw, synthe
     )
     wanted = objective(translation.translate(translator, variables, small, factor=2), draw)[0]
     assert abs(value - wanted) < 1e-4
+
+
+def test_from_a_start_with_some_images_mirrored_the_same_steps_lead_to_the_same_set_so_mirrored(draw, synthetic):
+    """What lets pre-training mirror images of cached sets."""
+    turned = np.array([True, False, True])[:, None, None, None]
+    optimiser = optimisers.build("adam", 1e-2)
+    ends = []
+    for start in (
+        synthetic,
+        synthetic.replace(images=jnp.where(turned, synthetic.images[:, :, ::-1], synthetic.images)),
+    ):
+        state = distillation.init(start, optimiser)
+        for _ in range(3):
+            state, _ = distillation.step(state, draw, objective=OBJECTIVE, optimiser=optimiser)
+        ends.append(state.synthetic)
+    assert np.abs(ends[0].images - synthetic.images).max() > 1e-2
+    wanted = np.where(turned, ends[0].images[:, :, ::-1], ends[0].images)
+    np.testing.assert_allclose(ends[1].images, wanted, atol=1e-4)
+    np.testing.assert_allclose(ends[1].labels, ends[0].labels, atol=1e-4)

@@ -1,0 +1,118 @@
+"""Does a translator carry over to sets that it did not learn on: what it gains there, by how many it did learn on.
+
+    python -m fsdd.main --config=configs/pretrain_cpu.py --workdir=runs/pretrain_cpu
+    python -m experiments.unseen --data_dir ~/tensorflow_datasets
+
+Translators learn on the first so many subsets of the store, and are judged without adaptation, by ridge heads in
+networks and on real images that neither they nor the distillation saw: on subsets they learned on, on subsets of the
+same store held out, and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
+"""
+
+import argparse
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+
+from configs import pretrain_cpu
+from experiments import sweep
+from experiments.held_out import Judge, of_target
+from fsdd import batches, cache, pipeline, provenance, translators
+from fsdd import config as configs
+from fsdd import run as runs
+from fsdd.core.synthetic import SyntheticSet, centred_labels
+from fsdd.data import store
+from fsdd.io import workdir
+from fsdd.methods import translation
+from fsdd.methods.streams import Real
+
+COUNTS, STEPS, JUDGED, IMAGES, NETWORKS = (15, 50), 1000, 8, 500, 6
+
+
+def config_of(data_dir: str | None, **fields):
+    """The pre-training config with some fields changed."""
+    config = pretrain_cpu.get_config()
+    config.data_dir = data_dir
+    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return config
+
+
+def learn(root: pathlib.Path, stored: pathlib.Path, count: int, data_dir: str | None) -> pathlib.Path:
+    """The folder of a translator that learned on the first `count` subsets of a store."""
+    folder = root / f"unseen_{count}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "cache").exists():
+        (folder / "cache").symlink_to((stored / "cache").absolute())
+    fields = {"subsets__count": count, "pretrain__steps": STEPS, "pretrain__every": STEPS, "pretrain__held_out": 1}
+    pipeline.run(config_of(data_dir, **fields), folder, "pretrain")
+    return folder / "translator"
+
+
+def subsets(kept: cache.Cache, indices) -> list[tuple[SyntheticSet, Judge]]:
+    """Cached sets, each with a judge by images of its classes that its distillation did not see."""
+    found, pairs = store.Source(cache.look(kept)), []
+    for index in indices:
+        one = found[found.indices.index(index)]
+        of_classes = np.flatnonzero(np.isin(kept.data.train_labels, one.classes))
+        rows = np.random.default_rng(index).permutation(np.setdiff1d(of_classes, one.rows))[:IMAGES]
+        # A subset's classes are sorted.
+        labels = np.searchsorted(one.classes, kept.data.train_labels[rows])
+        images = jnp.asarray(kept.whitening.apply(kept.data.train_images[rows]))
+        real = Real(images, jnp.asarray(centred_labels(labels, len(one.classes))))
+        objective = runs.build_objective(kept.config, len(one.classes))
+        synthetic = SyntheticSet(jnp.asarray(one.images), jnp.asarray(one.targets))
+        pairs.append((synthetic, Judge(objective, real, NETWORKS)))
+    return pairs
+
+
+def cifar10(root: pathlib.Path, data_dir: str | None) -> list[tuple[SyntheticSet, Judge]]:
+    """Ten sets of CIFAR-10 from starts of their own, and one judge."""
+    fields = {"subsets__classes_max": 10, "subsets__synthetic": 10, "subsets__images": 10_000, "subsets__count": 10}
+    config = config_of(data_dir, dataset="cifar10", compute__lane_images=20, **fields)
+    folder = root / "unseen_cifar10"
+    pipeline.run(config, folder, "cache")
+    kept = cache.prepare(configs.resolve(config), folder)
+    judge, found, pairs = of_target(kept.config, data_dir, 10), store.Source(cache.look(kept)), []
+    for one in (found[position] for position in range(len(found))):
+        pairs.append((SyntheticSet(jnp.asarray(one.images), jnp.asarray(one.targets)), judge))
+    return pairs
+
+
+def main() -> None:
+    """Learn, judge and write."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"))
+    parser.add_argument(
+        "--store", default="pretrain_cpu", help="the workdir under root with the store and a translator"
+    )
+    parser.add_argument("--data_dir", default=None)
+    arguments = parser.parse_args()
+    stored = arguments.root / arguments.store
+    kept = cache.prepare(configs.resolve(config_of(arguments.data_dir)), stored)
+    folders = {count: learn(arguments.root, stored, count, arguments.data_dir) for count in COUNTS}
+    folders[kept.config.subsets.count] = stored / "translator"
+    groups = {
+        "learned on": subsets(kept, range(JUDGED)),
+        "held out": subsets(kept, batches.split(kept.config.subsets.count)[1][-JUDGED:]),
+        "cifar10": cifar10(arguments.root, arguments.data_dir),
+    }
+    shape, rows = kept.data.image_shape, []
+    before = {name: [judge(one) for one, judge in pairs] for name, pairs in groups.items()}
+    translator = translators.build(kept.config, "fresh", shape[-1])
+    for count, folder in folders.items():
+        variables = translators.load(translator, folder, shape)
+        for name, pairs in groups.items():
+            after = [judge(translation.translate(translator, variables, one)) for one, judge in pairs]
+            row = {"subsets": count, "group": name, "sets": len(pairs)}
+            for figure in ("accuracy", "nfr_scaled"):
+                old, new = (np.array([one[figure] for one in scores]) for scores in (before[name], after))
+                row[figure] = round(float(old.mean()), 4)
+                row[f"{figure}_gain"] = round(float((new - old).mean()), 4)
+                row[f"{figure}_gain_error"] = round(float((new - old).std(ddof=1) / np.sqrt(len(old))), 4)
+            rows.append(row)
+            print(row, flush=True)
+    workdir.write(sweep.RESULTS / "unseen.json", {"steps": STEPS, "rows": rows} | provenance.summary())
+
+
+if __name__ == "__main__":
+    main()
