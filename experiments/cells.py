@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments import sweep
 from experiments.sweep import Row
-from fsdd import config as configs
+from fsdd import presets
 from fsdd.errors import UserError
 from fsdd.io import workdir
 
@@ -141,7 +141,7 @@ def row(name: str, dataset: str, ipc: int, scale: str) -> Row:
             fields |= {"translate.init": "fresh"}
     if dataset == "cifar10" and ipc == 50 and scale == "paper" and name == "ds_with_adaptation":
         fields |= {"translate.networks": 15000}
-    used = {*configs.METHODS[method.method], "evaluate", "protocol", "method", "factor", "start", "network"}
+    used = {*presets.METHODS[method.method], "evaluate", "protocol", "method", "factor", "start", "network"}
     used |= {"dataset", "objective"} | ({"translator"} if "translate" in used else set())
     used |= {"autoencoder"} if fields.get("translate.init") == "autoencoder" else set()
     fields = {field: value for field, value in fields.items() if field.split(".")[0] in used}

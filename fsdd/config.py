@@ -1,4 +1,4 @@
-"""The default config, the two published protocols, and how a config is completed and checked."""
+"""The default config, and how a config is completed and checked."""
 
 import copy
 import difflib
@@ -9,61 +9,8 @@ import ml_collections
 from ml_collections.config_dict import placeholder
 
 from fsdd.errors import UserError
+from fsdd.presets import METHODS, PLATFORM, PROTOCOLS
 from fsdd.rules import RULES, STAGES, STREAMED
-
-# What FRePo's two codes do differently (all other fields are common to both), and the best of both as measured:
-# experiments/results/one_net.json.
-PROTOCOLS = {
-    "torch": {
-        "network.initialisation": "torch",
-        "objective.scale": 1.0,
-        "objective.flip": True,
-        "distill.optimiser": "adam",
-        "refine.optimiser": "adam",
-        "frepo.optimiser": "adam",
-        "evaluate.initialisation": "torch",
-        "evaluate.optimiser": "adamw",
-        "evaluate.weight_decay": 5e-4,
-        "evaluate.schedule": "warmup_times_cosine",
-        "evaluate.policy": "dsa",
-        "evaluate.mean_over_classes": True,
-    },
-    "jax": {
-        "network.initialisation": "lecun",
-        "objective.scale": 0.5,
-        "objective.flip": True,
-        "distill.optimiser": "lamb",
-        "refine.optimiser": "lamb",
-        "frepo.optimiser": "lamb",
-        "evaluate.initialisation": "lecun",
-        "evaluate.optimiser": "adam",
-        "evaluate.weight_decay": 0.0,
-        "evaluate.schedule": "warmup_cosine",
-        "evaluate.policy": "frepo",
-        "evaluate.mean_over_classes": False,
-    },
-}
-PROTOCOLS["best"] = PROTOCOLS["jax"] | {"distill.optimiser": "adam", "evaluate.policy": "dsa"}
-
-# The stages of each named method.
-METHODS = {
-    "real": (),
-    "distill": ("distill",),
-    "translate": ("distill", "translate"),
-    "refine": ("distill", "refine"),
-    "translate_refine": ("distill", "translate", "refine"),
-    "baseline": ("refine",),
-    "bilevel": ("bilevel", "distill"),
-    "frepo": ("frepo",),
-}
-
-# What depends on the machine and, but for rounding, not the result: (CPU, accelerator).
-_PLATFORM = {
-    "compute.chunk": (128, 1024),
-    "compute.dispatch": (1, 50),
-    "compute.networks_at_once": (1, 16),
-    "compute.lane_images": (128, 1000),
-}
 
 
 def _stream(**fields: Any) -> dict[str, Any]:
@@ -270,7 +217,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         if config[field] not in known:
             raise _bad(field, config[field], f"one of {', '.join(known)}")
     column = 0 if jax.default_backend() == "cpu" else 1
-    filling = PROTOCOLS[config.protocol] | {name: values[column] for name, values in _PLATFORM.items()}
+    filling = PROTOCOLS[config.protocol] | {name: values[column] for name, values in PLATFORM.items()}
     filling["stages"] = METHODS[config.method]
     if config.protocol == "jax" and _is_large_cifar100(config):
         filling = filling | {"objective.flip": False}
