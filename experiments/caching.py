@@ -12,9 +12,10 @@ import sys
 
 from configs import pretrain_cpu
 from experiments import bench, sweep
-from fsdd import cache, inspection, pipeline, provenance
+from fsdd import pipeline, provenance
 from fsdd.errors import UserError
 from fsdd.io import workdir
+from fsdd.pretraining import cache, inspection
 
 FIELDS = {
     "distill.rate": 1e-3,

@@ -17,14 +17,15 @@ import numpy as np
 from configs import pretrain_cpu
 from experiments import sweep
 from experiments.held_out import Judge, of_target
-from fsdd import batches, cache, pipeline, provenance, translators
 from fsdd import config as configs
+from fsdd import pipeline, provenance, translators
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet, centred_labels
 from fsdd.data import store
 from fsdd.io import workdir
 from fsdd.methods import translation
 from fsdd.methods.streams import Real
+from fsdd.pretraining import batches, cache
 
 COUNTS, STEPS, JUDGED, IMAGES, NETWORKS = (15, 50), 1000, 8, 500, 6
 

@@ -64,7 +64,7 @@ def run() -> None:
         command = parse(sys.argv)
         # Imported below because it takes seconds, which a mistyped flag need not wait for.
         if isinstance(command, pathlib.Path):
-            from fsdd import inspection
+            from fsdd.pretraining import inspection
 
             sys.exit(0 if inspection.inspect(command) else 1)
         if command.processes is not None:

@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import estimate, pretrain_pipeline, provenance, rules, stage_files, stages
+from fsdd import estimate, provenance, rules, stage_files, stages
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.errors import UserError
@@ -26,6 +26,7 @@ from fsdd.evaluation import training
 from fsdd.io import pictures, stored, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.networks import registry
+from fsdd.pretraining import pipeline as pretraining
 
 
 def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | None = None) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
     """
     config = configs.resolve(config)
     if config.stages and set(config.stages) <= set(rules.PRETRAINING):
-        return pretrain_pipeline.run(config, folder, stage)
+        return pretraining.run(config, folder, stage)
     if stage is not None:
         raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
     context = runs.prepare(config, folder)

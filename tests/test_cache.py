@@ -10,11 +10,12 @@ import jobs
 import numpy as np
 import pytest
 
-from fsdd import cache as caches
 from fsdd import config as configs
-from fsdd import inspection, main, pipeline
+from fsdd import main, pipeline
 from fsdd.data import store
 from fsdd.errors import UserError
+from fsdd.pretraining import cache as caches
+from fsdd.pretraining import inspection
 
 FLAGS = [
     "--config=configs/pretrain_quickstart.py",

@@ -28,23 +28,18 @@ ALLOWED = {
         *("core", "networks", "methods", "io", "config", "provenance"),
         *("run", "translators", "starts", "stage_files"),
     },
-    "cache": {"core", "networks", "methods", "data", "io", "config", "provenance", "run"},
-    "estimate": {"networks", "evaluation", "io", "config", "run", "cache"},
-    "batches": {"core", "methods", "data", "run", "cache"},
-    "learning_curve": {"core", "methods", "data", "io", "cache", "batches", "translators"},
+    "estimate": {"networks", "evaluation", "io", "config", "run"},
     "pretraining": {
-        *("networks", "methods", "io", "config", "provenance"),
-        *("run", "cache", "batches", "learning_curve", "translators"),
+        *("core", "networks", "methods", "data", "io"),
+        *("config", "provenance", "rules", "run", "translators", "estimate"),
     },
-    "pretrain_pipeline": {"data", "io", "config", "provenance", "cache", "pretraining", "estimate", "rules"},
     "pipeline": {
         *("core", "networks", "methods", "evaluation", "data", "io"),
-        *("config", "provenance", "run", "stages", "stage_files", "estimate", "pretrain_pipeline", "rules"),
+        *("config", "provenance", "run", "stages", "stage_files", "estimate", "pretraining", "rules"),
     },
-    "inspection": {"data", "io", "config", "run", "cache", "pretrain_pipeline"},
     "hosts": set(),
     "api": {"core", "networks", "methods", "evaluation", "data", "io", "config", "pipeline", "rules"},
-    "main": {"config", "pipeline", "inspection", "hosts"},
+    "main": {"config", "pipeline", "pretraining", "hosts"},
 }
 KEPT_OUT = {"array_record", "grain", "matplotlib", "ml_collections", "orbax", "tensorflow_datasets", "tqdm"}
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import fsdd
-from fsdd import batches, cache, main, pipeline
 from fsdd import config as configs
+from fsdd import main, pipeline
 from fsdd.data import store
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
 from fsdd.methods.pretraining import Schedule
+from fsdd.pretraining import batches, cache
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIELDS = {

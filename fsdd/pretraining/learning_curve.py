@@ -10,8 +10,7 @@ import pathlib
 
 import numpy as np
 
-from fsdd import batches, translators
-from fsdd.cache import Cache
+from fsdd import translators
 from fsdd.core import mesh, whitening
 from fsdd.core.synthetic import Mask, SyntheticSet, centred_labels
 from fsdd.data import sources
@@ -21,6 +20,8 @@ from fsdd.io.atomic import replacing
 from fsdd.methods import caching
 from fsdd.methods.pretraining import Batch, Programs
 from fsdd.methods.translation import Case
+from fsdd.pretraining import batches
+from fsdd.pretraining.cache import Cache
 
 _TARGET_IMAGES = 1000
 

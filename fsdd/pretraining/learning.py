@@ -15,17 +15,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fsdd import batches, learning_curve, provenance, translators
-from fsdd import cache as caches
 from fsdd import config as configs
+from fsdd import provenance, translators
 from fsdd import run as runs
-from fsdd.cache import Cache
 from fsdd.errors import Diverged, UserError
 from fsdd.io import checkpoint, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.methods import optimisers, translation
 from fsdd.methods.pretraining import Programs, Schedule
 from fsdd.networks.translator import Translator
+from fsdd.pretraining import batches, learning_curve
+from fsdd.pretraining import cache as caches
+from fsdd.pretraining.cache import Cache
 
 # What the translator does not depend on: who looks at it.
 _FREE = ("pretrain.target", "pretrain.every", "pretrain.held_out")

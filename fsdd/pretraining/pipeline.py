@@ -12,12 +12,13 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from fsdd import cache as caches
 from fsdd import config as configs
-from fsdd import estimate, pretraining, provenance, rules
+from fsdd import provenance, rules
 from fsdd.data.store import Shard
 from fsdd.errors import UserError
 from fsdd.io import workdir
+from fsdd.pretraining import cache as caches
+from fsdd.pretraining import estimate, learning
 
 
 def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | None = None) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         raise UserError(f"--stage is {stage!r}; allowed: one of config.stages, {', '.join(config.stages)}")
     stages = config.stages if stage is None else (stage,)
     if "pretrain" in stages:
-        pretraining.check(config, folder)
+        learning.check(config, folder)
     cache = caches.prepare(config, folder)
     interleaved = set(stages) == {"cache", "pretrain"} and cache.config.pretrain.rounds > 1
     if "cache" in stages:
@@ -46,13 +47,13 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         print(estimate.describe_cache(cache, left), flush=True)
         if not interleaved:
             # Who goes on to pre-train needs the other processes' shares, too.
-            fill = pretraining.fill if "pretrain" in stages else caches.fill
+            fill = learning.fill if "pretrain" in stages else caches.fill
             fill(cache, config.subsets.count)
     found = {}
     if "pretrain" in stages:
         if not (folder / "pretrain" / "result.json").is_file():
             print(estimate.describe_pretraining(cache), flush=True)
-        found = {"pretrain": pretraining.run(cache, folder, interleaved)}
+        found = {"pretrain": learning.run(cache, folder, interleaved)}
     found = {"cache": summarise(caches.look(cache))} | found
     results = {"config": configs.flat(cache.config), "seed": cache.config.seed} | provenance.summary()
     results |= {"stages": {name: found[name] for name in rules.PRETRAINING if name in found}, "evaluations": []}

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from fsdd import cache as caches
 from fsdd import run as runs
-from fsdd.cache import Cache
 from fsdd.core.synthetic import centred_labels
 from fsdd.data import store
 from fsdd.errors import UserError
 from fsdd.methods import caching
 from fsdd.methods.pretraining import Batch, Schedule
+from fsdd.pretraining import cache as caches
+from fsdd.pretraining.cache import Cache
 
 # One subset in so many is held out: the last of each ten, so that a store that grows holds out some at any size.
 _HELD_OUT = 10

@@ -5,12 +5,12 @@ import pathlib
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import pretrain_pipeline
 from fsdd import run as runs
-from fsdd.cache import load_whitening
 from fsdd.data import store
 from fsdd.errors import UserError
 from fsdd.io import pictures, workdir
+from fsdd.pretraining import pipeline
+from fsdd.pretraining.cache import load_whitening
 
 _SHOWN, _CLASSES = 4, 4
 
@@ -29,7 +29,7 @@ def inspect(folder: pathlib.Path) -> bool:
     if card is None:
         raise UserError(f"--inspect is {str(folder)!r}, which has no cache/card.json; allowed: a workdir with a store")
     found, damaged = store.shards(place)
-    figures = pretrain_pipeline.summarise(found)
+    figures = pipeline.summarise(found)
     print(f"{place}: subsets of {card['set']['name']}, network seed {card['config']['network.seed']}")
     for name, value in figures.items():
         spread = isinstance(value, list) and value
