@@ -91,6 +91,8 @@ def default() -> ml_collections.ConfigDict:
             "data_dir": placeholder(str),
             "image_size": 0,
             "test_fraction": 0.2,
+            # Some of its classes; () is all of them.
+            "classes": (),
             "ipc": 1,
             # Side of what networks see over the side of what is stored; 2 stores four times as many images (DS).
             "factor": 1,

@@ -7,6 +7,7 @@
 <workdir>/synthetic.*            the stored set; synthetic.png and curves.png show it and its way
 """
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -118,16 +119,7 @@ def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str,
     """Train fresh networks on one stage's set and score them on the test split; done ones are not repeated."""
     config, data = context.config, context.data
     settings, synthetic = config.evaluate, synthetic.decoded(config.factor)
-    recipe = training.Recipe(
-        settings.optimiser,
-        settings.rate,
-        settings.weight_decay,
-        settings.schedule,
-        settings.policy,
-        settings.mean_over_classes,
-        settings.batch,
-        settings.steps,
-    )
+    way = recipe(settings)
     network = registry.build(
         settings.architecture,
         data.num_classes,
@@ -141,7 +133,7 @@ def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str,
         result
         for start in range(0, settings.networks, config.compute.networks_at_once)
         for result in _train_some(
-            context, name, folder, network, recipe, synthetic,
+            context, name, folder, network, way, synthetic,
             range(start, min(start + config.compute.networks_at_once, settings.networks)),
         )
     ]  # fmt: skip
@@ -163,6 +155,11 @@ def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str,
     }
 
 
+def recipe(settings: ml_collections.ConfigDict) -> training.Recipe:
+    """How `config.evaluate` trains a network."""
+    return training.Recipe(**{field.name: settings[field.name] for field in dataclasses.fields(training.Recipe)})
+
+
 def _evaluation_folder(context: runs.Run, name: str) -> pathlib.Path:
     """One folder for each (set, way of evaluating); its name ends in a hash of both."""
     config, stage = context.config, name.partition("@")[0]
@@ -174,19 +171,19 @@ def _evaluation_folder(context: runs.Run, name: str) -> pathlib.Path:
     return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest}"
 
 
-def _train_some(context, name, folder, network, recipe, synthetic, indices) -> list[dict[str, Any]]:
+def _train_some(context, name, folder, network, way, synthetic, indices) -> list[dict[str, Any]]:
     """Results of the networks `indices`, trained at once unless all of them are there already."""
     files = [folder / f"network{index}.json" for index in indices]
     if all(file.is_file() for file in files):
         return [workdir.read(file) for file in files]
     config, data = context.config, context.data
     keys = jnp.stack([jax.random.fold_in(context.key("evaluate"), index) for index in indices])
-    steps = recipe.steps or training.default_steps(len(synthetic))
+    steps = way.steps or training.default_steps(len(synthetic))
     label = f"evaluate {name}, network {', '.join(str(index + 1) for index in indices)} of {config.evaluate.networks}"
     resumable = Resumable(folder / f"training{indices[0]}", label, steps, config.compute.checkpoint_seconds)
-    start, state = resumable.restore(training.init(network, recipe, synthetic, keys))
+    start, state = resumable.restore(training.init(network, way, synthetic, keys))
     dispatch = config.compute.dispatch
-    state = resumable.follow(training.run(network, recipe, synthetic, keys, state, start=start, dispatch=dispatch))
+    state = resumable.follow(training.run(network, way, synthetic, keys, state, start=start, dispatch=dispatch))
     images = context.whitening.apply(data.test_images)
     accuracies = training.score(network, state.variables, images, data.test_labels)
     parameters = sum(leaf[0].size for leaf in jax.tree.leaves(state.variables["params"]))

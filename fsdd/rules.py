@@ -36,6 +36,16 @@ _BOOL = ((lambda value: isinstance(value, bool)), "True or False")
 # What jax.random.key takes.
 _SEED = ((lambda value: 0 <= value < 2**32), "a whole number from 0 to 2**32 - 1")
 _IPCS = ((lambda value: all(isinstance(i, int) and i > 0 for i in value)), "a tuple of whole numbers above 0")
+_CLASSES = (
+    (
+        lambda value: (
+            len(value) != 1
+            and len(set(value)) == len(value)
+            and all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in value)
+        )
+    ),
+    "(), or two or more different whole numbers from 0",
+)
 _WIDTHS = (
     (lambda value: len(value) == 3 and all(isinstance(i, int) and i > 0 for i in value)),
     "three whole numbers above 0",
@@ -53,6 +63,7 @@ _ORDER = (
 RULES: dict[str, tuple[Callable, str]] = {
     "test_fraction": _SHARE,
     "image_size": _at_least(0),
+    "classes": _CLASSES,
     "ipc": _at_least(1),
     "start": _one_of(STARTS),
     "factor": _one_of((1, 2, 4)),

@@ -122,6 +122,17 @@ def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealS
 def _load_target(config: ml_collections.ConfigDict) -> RealSet:
     """The set to distil, found fit for the config."""
     data = load(config, config.test_fraction)
+    if config.classes:
+        if max(config.classes) >= data.num_classes:
+            raise UserError(
+                f"config.classes is {config.classes}; allowed: some of 0 to {data.num_classes - 1}, the classes of "
+                f"{data.name}"
+            )
+        data = data.only(config.classes)
+    side = data.image_shape[0]
+    for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
+        if side % value:
+            raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")
     fewest = np.bincount(data.train_labels, minlength=data.num_classes).min()
     for field, ipcs in {"ipc": (config.ipc,), "translate.ipcs": config.translate.ipcs}.items():
         most = fewest // config.factor**2
@@ -130,10 +141,6 @@ def _load_target(config: ml_collections.ConfigDict) -> RealSet:
                 f"config.{field} is {config[field] if field == 'ipc' else ipcs}; allowed: at most {most}, the images "
                 f"of the smallest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
             )
-    side = data.image_shape[0]
-    for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
-        if side % value:
-            raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")
     return data
 
 

@@ -1,6 +1,7 @@
 """The real set T: what every source delivers, whatever it read."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,6 +27,21 @@ class RealSet:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    def only(self, classes: Sequence[int]) -> "RealSet":
+        """The images of some classes, which are then numbered in the order given."""
+        chosen = np.asarray(classes, np.int32)
+        column = np.full(self.num_classes, -1, np.int32)
+        column[chosen] = np.arange(len(chosen))
+        train, test = (np.flatnonzero(column[labels] >= 0) for labels in (self.train_labels, self.test_labels))
+        return dataclasses.replace(
+            self,
+            train_images=self.train_images[train],
+            train_labels=column[self.train_labels[train]],
+            test_images=self.test_images[test],
+            test_labels=column[self.test_labels[test]],
+            class_names=tuple(self.class_names[index] for index in chosen),
+        )
 
     @property
     def num_classes(self) -> int:

@@ -611,3 +611,15 @@ def test_bad_arguments(arguments, words):
     with pytest.raises(UserError) as error:
         load("digits", **arguments)
     assert_one_line_with(error, *words)
+
+
+def test_some_classes_are_numbered_in_the_order_given():
+    whole = load("digits", test_fraction=0.2)
+    some = whole.only((7, 2))
+    assert some.class_names == (whole.class_names[7], whole.class_names[2])
+    for split in ("train", "test"):
+        images, labels = (getattr(some, f"{split}_{what}") for what in ("images", "labels"))
+        before = getattr(whole, f"{split}_labels")
+        rows = np.flatnonzero((before == 7) | (before == 2))
+        np.testing.assert_array_equal(images, getattr(whole, f"{split}_images")[rows])
+        np.testing.assert_array_equal(np.array([7, 2])[labels], before[rows])

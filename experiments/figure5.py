@@ -1,0 +1,117 @@
+"""Fig. 5: continual learning. Classes arrive in steps; of each step only its synthetic set is kept.
+
+    python -m experiments.figure5 --data_dir ~/tensorflow_datasets
+
+The figure's scale is CIFAR-100, 5 steps of 20 classes, 20 images a class and 5 class orders: `--ipc 20 --orders 5`. By
+default 1 image a class and 2 orders, which 2 cores do in an hour and a half. A step's set is distilled as the cell of
+Table 3 of the same row is. Images of all steps are whitened by what the first step's real images gave: later ones would
+not be there. Writes results/figure5_SCALE.json and a picture.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import cells, sweep
+from fsdd import config as configs
+from fsdd import pipeline, provenance
+from fsdd.data import sources
+from fsdd.errors import UserError
+from fsdd.evaluation import continual
+from fsdd.io import pictures, stored, workdir
+from fsdd.networks import registry
+
+ROWS = ("random", "herding", "baseline", "one_net", "without_adaptation", "with_adaptation", "refine")
+
+
+def step_config(row: str, dataset: str, ipc: int, scale: str, classes: tuple[int, ...], data_dir: str | None):
+    """The config of one step's set."""
+    cell = cells.row(row, dataset, 1, scale)
+    config = sweep.resolved(cell, data_dir)
+    # What scores a step is the network that learns on all of them.
+    fields = {"classes": classes, "ipc": ipc, "evaluate.stages": ()}
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One row in one class order: accuracy after each step, and seconds of distilling that each took."""
+    scale, dataset = arguments.scale, arguments.dataset
+    data = sources.load(dataset, data_dir=arguments.data_dir, test_fraction=0.2, seed=0)
+    groups = continual.class_order(data.num_classes, arguments.steps, order)
+    arrivals, seconds, whitening = [], [], None
+    for step, classes in enumerate(groups):
+        folder = arguments.root / f"{scale}_continual" / f"{row}_ipc{arguments.ipc}_order{order}_step{step}"
+        config = step_config(row, dataset, arguments.ipc, scale, tuple(map(int, classes)), arguments.data_dir)
+        config.evaluate.networks = 0
+        results = pipeline.run(config, folder)
+        seconds.append(round(sum(stage["wall_seconds"] for stage in results["stages"].values()), 2))
+        kept = stored.load(folder / "synthetic.npz", need_whitening=True)
+        whitening = whitening or kept.whitening
+        images = whitening.apply(kept.whitening.invert(np.asarray(kept.decoded.images)))
+        arrivals.append(continual.Arrival(classes, kept.decoded.replace(images=jax.numpy.asarray(images))))
+    resolved = configs.resolve(config)
+    recipe = pipeline.recipe(resolved.evaluate)
+
+    def network_of(count: int):
+        settings = resolved.evaluate
+        return registry.build("convnet", count, width=resolved.network.width, initialisation=settings.initialisation)
+
+    found = continual.accuracies(
+        arrivals, network_of, recipe, whitening.apply(data.test_images), data.test_labels, jax.random.key(order),
+        resolved.compute.dispatch,
+    )  # fmt: skip
+    percent = [round(100 * value, 2) for value in found]
+    return {"row": row, "order": order, "ipc": arguments.ipc, "accuracies": percent, "seconds": seconds}
+
+
+def render(found: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """Accuracy over the classes so far after each step, mean over orders, a line a row."""
+    series = {}
+    for row in ROWS:
+        runs = [one["accuracies"] for one in found if one["row"] == row]
+        if runs:
+            mean = np.mean(runs, axis=0)
+            series[f"{cells.METHODS[row].title} ({len(runs)} orders)"] = (list(range(1, len(mean) + 1)), mean.tolist())
+    if series:
+        pictures.curve(path, series, xlabel="steps so far", ylabel="accuracy on the classes so far (%)")
+
+
+def main() -> None:
+    """Run what is not done, and draw all."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.figure5")
+    parser.add_argument("--scale", choices=cells.SCALES, default="cpu")
+    parser.add_argument("--dataset", default="cifar100")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--orders", type=int, default=2)
+    parser.add_argument("--ipc", type=int, default=1)
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS)
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"))
+    parser.add_argument("--data_dir", default=None)
+    parser.add_argument("--out", type=pathlib.Path, help="default results/figure5_SCALE.json; the picture is beside it")
+    arguments = parser.parse_args()
+    if arguments.scale == "smoke":
+        arguments.dataset = "digits"
+    out = arguments.out or sweep.RESULTS / f"figure5_{arguments.scale}.json"
+    found = json.loads(out.read_text())["runs"] if out.exists() else []
+    try:
+        for order in range(arguments.orders):
+            for row in arguments.rows:
+                if any((one["row"], one["order"], one["ipc"]) == (row, order, arguments.ipc) for one in found):
+                    continue
+                found.append(learn(row, order, arguments))
+                print(found[-1], flush=True)
+                workdir.write(out, {"dataset": arguments.dataset, "steps": arguments.steps, "runs": found}
+                              | provenance.summary())  # fmt: skip
+    except UserError as error:
+        sys.exit(f"{parser.prog}: {error}")
+    render(found, out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
