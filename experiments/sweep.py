@@ -60,7 +60,7 @@ def run(row: Row, root: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
 
 def summary(row: Row, results: dict[str, Any]) -> dict[str, Any]:
     """What of a run's results an experiment keeps."""
-    keep = ("steps", "networks", "wall_seconds", "compile_seconds", "last", "device", "finished")
+    keep = ("steps", "networks", "wall_seconds", "compile_seconds", "last", "device", "commit", "finished")
     stages = {
         stage: {name: result[name] for name in keep if name in result} for stage, result in results["stages"].items()
     }
@@ -76,6 +76,7 @@ def summary(row: Row, results: dict[str, Any]) -> dict[str, Any]:
         "stored_numbers": results["stored_numbers"],
         "versions": results["versions"],
         "device": results["device"],
+        "commit": results["commit"],
     }
 
 

@@ -3,9 +3,9 @@
     python -m experiments.table3 --dataset cifar10 --ipc 10 --data_dir ~/tensorflow_datasets
     python -m experiments.table4 --ipc 10 --data_dir ~/tensorflow_datasets
 
-Scores the sets that Table 3's cells left in their workdirs; a cell that is not there is distilled first. Each architecture
-has the norm that it needs to learn from a few images a class at all: none, but in ResNet18 one group a channel.
-Renders results/table4_SCALE.md from results/table4_SCALE.json.
+Scores the sets that Table 3's cells left in their workdirs; a cell that is not there is distilled first. VGG11 and
+ResNet18 have one group a channel for a norm, as in FRePo's PyTorch code, the others none. Renders
+results/table4_SCALE.md from results/table4_SCALE.json.
 """
 
 import argparse

@@ -1,9 +1,12 @@
-"""What made a result: versions, device, time."""
+"""What made a result: versions, commit, device, time."""
 
 import datetime
+import functools
 import importlib.metadata
 import os
+import pathlib
 import platform
+import subprocess
 
 import jax
 
@@ -33,11 +36,25 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache
+def commit() -> str | None:
+    """The commit that this source stands at, "+" behind it if files differ from it; None outside a repository."""
+    here = pathlib.Path(__file__).parent
+    try:
+        found, changed = (
+            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
+            for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--", "."))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.strip() + "+" * bool(changed.strip())
+
+
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def summary() -> dict:
-    """Versions, device and time, as results carry them."""
-    return {"device": device(), "versions": versions(), "finished": now()}
+    """Versions, commit, device and time, as results carry them."""
+    return {"device": device(), "versions": versions(), "commit": commit(), "finished": now()}

@@ -1,11 +1,25 @@
 """Sweeps: rows run, start from one another, are not repeated, and their commands say what was run."""
 
+import html
 import json
 import shlex
 
 import pytest
 
-from experiments import adaptation, cells, one_net, pretrained, refine, sweep, table2, table3, tables
+from experiments import (
+    adaptation,
+    cells,
+    figure5,
+    one_net,
+    pretrained,
+    refine,
+    report,
+    sweep,
+    table2,
+    table3,
+    table4,
+    tables,
+)
 from experiments.sweep import Row
 from fsdd import config as configs
 from fsdd import main
@@ -126,6 +140,53 @@ def test_differences_from_the_paper_are_counted_and_named():
     assert "1 of 80 cells measured, 79 missing." in text
     close = table3.markdown("cpu", {"cifar10_ipc1_one_net": result | {"evaluations": [score | {"mean": 36.0}]}})
     assert "Differences" not in close
+
+
+@pytest.mark.parametrize("architecture", table4.NORMS)
+def test_every_cell_of_table_4_scores_the_set_of_table_3(architecture):
+    for name in table4.ROWS:
+        cell, scored = cells.row(name, "cifar10", 10, "paper"), table4.row(name, "cifar10", 10, "paper", architecture)
+        mine, theirs = (configs.resolve(sweep.resolved(one)) for one in (scored, cell))
+        assert (scored.name, scored.after) == (cell.name, cell.after)
+        assert (mine.evaluate.architecture, mine.evaluate.norm) == (architecture, table4.NORMS[architecture])
+        assert runs.relevant(mine, mine.stages) == runs.relevant(theirs, theirs.stages)
+
+
+def test_table_4_shows_what_there_is_beside_the_paper():
+    found = {"row": "one_net", "dataset": "cifar10", "ipc": 10, "architecture": "vgg11", "mean": 33.0, "std": 0.4}
+    text = table4.markdown([found | {"parameters": 9_000_000, "width": 64}], "cifar10", 10)
+    assert "| 1 Net |  | 50.5 |  | 50.9 | 33.0 ± 0.4 | 34.2 |  | 35.3 |" in text
+    assert "1 of 28 cells measured, 27 missing." in text
+    assert "| 34.2 |" not in table4.markdown([], "cifar10", 1)
+
+
+@pytest.mark.slow
+def test_continual_learning_from_its_command_at_the_smallest_scale(tmp_path, monkeypatch):
+    out = tmp_path / "figure5.json"
+    arguments = ["--scale=smoke", "--orders=1", "--steps=2", f"--root={tmp_path}", f"--out={out}", "--rows", "random"]
+    monkeypatch.setattr("sys.argv", ["figure5", *arguments, "one_net"])
+    figure5.main()
+    found = json.loads(out.read_text())["runs"]
+    assert [one["row"] for one in found] == ["random", "one_net"]
+    assert all(len(one["accuracies"]) == len(one["seconds"]) == 2 for one in found)
+    assert sum(found[0]["seconds"]) == 0 < sum(found[1]["seconds"])
+    assert out.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+    # What is done is not run again.
+    monkeypatch.setattr(figure5, "learn", None)
+    figure5.main()
+
+
+def test_the_report_is_one_page_with_every_section_and_nothing_from_a_network():
+    parts = report.sections()
+    page = report.page(parts)
+    assert all(f"<h2>{part.title}</h2>" in page for part in parts)
+    assert 'src="http' not in page and "<script" not in page and "<link" not in page
+    for part in parts:
+        for run in part.runs():
+            assert html.escape(run["command"]) in page
+    drawn = [name for part in parts for name in part.pictures if (sweep.RESULTS / name).is_file()]
+    assert page.count("data:image/png;base64,") == len(drawn) > 0
+    assert page.count("has not been drawn") == sum(len(part.pictures) for part in parts) - len(drawn)
 
 
 def test_pages_show_what_was_measured():
