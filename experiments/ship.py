@@ -2,33 +2,26 @@
 
     python -m experiments.ship runs/pretrain_cpu --name tiny_imagenet32
 
-Run it again once `experiments.pretrained` has measured rows with the shipped translator: their accuracies are added.
+Run it again once `experiments.table3` has measured rows with the shipped translator: their accuracies are added.
 """
 
 import argparse
-import json
 import pathlib
 import shutil
 
-from experiments import sweep
+from experiments import cells
 from fsdd import translators
 from fsdd.io import workdir
 
 LIMIT = 5_000_000
+ROWS = ("one_net", "without_adaptation", "without_pretraining", "with_autoencoder", "with_adaptation")
 
 
 def evaluated() -> dict[str, str]:
-    """Accuracies of the rows that stand beside each other, from results/*.json."""
-    wanted = ("one_net_best_seed0", "without_pretraining")
-    rows = [row for name in ("one_net", "adaptation") for row in _load(name) if row["row"] in wanted]
-    rows += _load("pretrained")
-    scores = {row["row"]: row["evaluations"][-1] for row in rows if row["evaluations"]}
+    """Accuracies of the rows that stand beside each other in Table 3, from its cells."""
+    found = {name: cells.of(cells.load("cpu"), name, "cifar10", 1) for name in ROWS}
+    scores = {name: cells.score(result) for name, result in found.items() if result}
     return {name: f"{score['mean']:.1f} +- {score['std']:.1f} %" for name, score in scores.items()}
-
-
-def _load(name: str) -> list[dict]:
-    path = sweep.RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else []
 
 
 def main() -> None:

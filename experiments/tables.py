@@ -19,7 +19,7 @@ def load(name: str):
     return json.loads(path.read_text()) if path.exists() else []
 
 
-SWEEPS = ("one_net", "adaptation", "pretrained", "refine")
+SWEEPS = ("one_net", "adaptation", "refine")
 
 
 def runs() -> str:

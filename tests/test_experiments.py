@@ -11,7 +11,6 @@ from experiments import (
     cells,
     figure5,
     one_net,
-    pretrained,
     refine,
     report,
     sweep,
@@ -39,9 +38,7 @@ FIRST = Row("first", "quickstart", TINY | {"stages": ("distill",)})
 SECOND = Row("second", "quickstart", TINY | {"stages": ("distill", "refine")}, after="first")
 
 
-@pytest.mark.parametrize(
-    "row", [*one_net.ROWS, *adaptation.ROWS, *pretrained.ROWS, *refine.ROWS], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("row", [*one_net.ROWS, *adaptation.ROWS, *refine.ROWS], ids=lambda row: row.name)
 def test_commands_give_the_rows_own_config(row):
     words = shlex.split(sweep.command(row))
     assert words[:3] == ["python", "-m", "fsdd.main"]
@@ -52,7 +49,7 @@ def test_commands_give_the_rows_own_config(row):
 
 
 def test_row_names_are_unique():
-    names = [row.name for row in (*one_net.ROWS, *adaptation.ROWS, *pretrained.ROWS, *refine.ROWS)]
+    names = [row.name for row in (*one_net.ROWS, *adaptation.ROWS, *refine.ROWS)]
     assert len(names) == len(set(names))
 
 
