@@ -4,12 +4,17 @@ import html
 import json
 import shlex
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments import (
     adaptation,
     cells,
     figure5,
+    figures,
+    held_out,
     one_net,
     refine,
     report,
@@ -23,6 +28,12 @@ from experiments.sweep import Row
 from fsdd import config as configs
 from fsdd import main
 from fsdd import run as runs
+from fsdd.core.synthetic import SyntheticSet
+from fsdd.io import workdir
+from fsdd.methods import nfr
+from fsdd.methods.streams import Draw, Real
+from fsdd.networks import sampling
+from fsdd.networks.convnet import ConvNet
 
 TINY = {
     "network.width": 4,
@@ -155,6 +166,43 @@ def test_table_4_shows_what_there_is_beside_the_paper():
     assert "| 1 Net |  | 50.5 |  | 50.9 | 33.0 ± 0.4 | 34.2 |  | 35.3 |" in text
     assert "1 of 28 cells measured, 27 missing." in text
     assert "| 34.2 |" not in table4.markdown([], "cifar10", 1)
+
+
+def test_figures_are_drawn_from_what_there_is(tmp_path):
+    """Figure 1d counts the networks of all stages; figure 4 averages the record of an adaptation."""
+    score = {"mean": 41.0, "std": 0.5, "stage": "refine", "distilling_seconds": 60.0}
+    stages = {"distill": {"networks": 1}, "refine": {"networks": 125}}
+    found = {"cifar10_ipc1_refine": {"evaluations": [score], "stages": stages}}
+    assert figures.figure1d(found, "cifar10", 1) == {"Refine": [126, 41.0]}
+    curve = [{"step": step, "nfr": step / 10, "accuracy": step / 100} for step in range(11)]
+    folder = tmp_path / "cpu" / "cifar10_ipc1_with_adaptation"
+    workdir.write(folder / "translate" / "result.json", {"curve": curve})
+    means = figures.figure4({"with_adaptation": folder, "with_autoencoder": tmp_path / "nowhere"}, window=5)
+    assert list(means) == ["w Ada"]
+    np.testing.assert_allclose(means["w Ada"]["step"], [2, 7])
+    np.testing.assert_allclose(means["w Ada"]["nfr"], [0.2, 0.7])
+    figures.draw(found, tmp_path / "cpu", tmp_path, "cifar10", 1, "tag")
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        "figure1d_tag.png", "figure4_nfr_tag.png", "figure4_accuracy_tag.png",
+    }  # fmt: skip
+
+
+def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
+    network = ConvNet(3, width=4, depth=2, norm="batch")
+    objective = nfr.Objective(network)
+    rng = np.random.default_rng(0)
+    images, labels = jnp.asarray(rng.normal(size=(40, 8, 8, 3)), jnp.float32), jnp.eye(3)[jnp.arange(40) % 3] - 1 / 3
+    found = SyntheticSet(images[:3], labels[:3])
+    scores = held_out.Judge(objective, Real(images, labels), 3)(found)
+    values = []
+    for key in jax.random.split(jax.random.key(2**31), 3):
+        variables = sampling.sample(network, key, (8, 8, 3))
+        draw = Draw(variables, sampling.features(network, variables, images), labels)
+        values.append(objective(found, draw)[1])
+    assert scores["nfr"] == pytest.approx(np.mean([parts["nfr"] for parts in values]), abs=1e-3)
+    assert scores["accuracy"] == pytest.approx(100 * np.mean([parts["accuracy"] for parts in values]), abs=0.01)
+    assert scores["nfr_scaled"] == pytest.approx(np.mean([parts["nfr_scaled"] for parts in values]), abs=1e-3)
+    assert scores["nfr_scaled"] < scores["nfr"]
 
 
 @pytest.mark.slow
