@@ -208,7 +208,16 @@ def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
 @pytest.mark.slow
 def test_continual_learning_from_its_command_at_the_smallest_scale(tmp_path, monkeypatch):
     out = tmp_path / "figure5.json"
-    arguments = ["--scale=smoke", "--orders=1", "--steps=2", f"--root={tmp_path}", f"--out={out}", "--rows", "random"]
+    arguments = [
+        "--scale=smoke",
+        "--orders=1",
+        "--steps=2",
+        "--width=4",
+        f"--root={tmp_path}",
+        f"--out={out}",
+        "--rows",
+        "random",
+    ]
     monkeypatch.setattr("sys.argv", ["figure5", *arguments, "one_net"])
     figure5.main()
     found = json.loads(out.read_text())["runs"]
