@@ -4,9 +4,9 @@
 
 The figure's scale is CIFAR-100, 5 steps of 20 classes, 20 images a class and 5 class orders: `--ipc 20 --orders 5
 --width 128`. By default it is 1 image a class, 2 orders, and networks of width 32 to score them, which take a sixteenth
-of the work: 5 trainings a row and order, the last on 100 images for 2,000 steps, 40 minutes at full width. A step's set is distilled as the cell of
-Table 3 of the same row is. Images of all steps are whitened by what the first step's real images gave: later ones would
-not be there. Writes results/figure5_SCALE.json and a picture.
+of the work: 5 trainings a row and order, the last on 100 images for 2,000 steps, 40 minutes at full width. A step's set
+is distilled as the cell of Table 3 of the same row is. Images of all steps are whitened by what the first step's real
+images gave: later ones would not be there. Writes results/figure5_SCALE.json and a picture.
 """
 
 import argparse
