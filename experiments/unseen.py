@@ -27,7 +27,7 @@ from fsdd.methods import translation
 from fsdd.methods.streams import Real
 from fsdd.pretraining import batches, cache
 
-COUNTS, STEPS, JUDGED, IMAGES, NETWORKS = (15, 50), 1000, 8, 500, 6
+COUNTS, STEPS, JUDGED, IMAGES, NETWORKS = (15,), 600, 8, 500, 6
 
 
 def config_of(data_dir: str | None, **fields):
