@@ -20,7 +20,6 @@ from fsdd import config as configs
 from fsdd import run as runs
 from fsdd.core import losses, synthetic, whitening
 from fsdd.core.synthetic import SyntheticSet
-from fsdd.data import sources
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
 from fsdd.networks import sampling
@@ -75,7 +74,9 @@ def config_of(folder: pathlib.Path) -> ml_collections.ConfigDict:
 
 def of_target(config: ml_collections.ConfigDict, data_dir: str | None, networks: int = 16, images: int = 1000) -> Judge:
     """A judge by random training images of a config's set."""
-    data = sources.load(config.dataset, data_dir=data_dir, image_size=config.image_size)
+    config = config.copy_and_resolve_references()
+    config.data_dir = data_dir
+    data = runs.load(config, config.test_fraction)
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     rows = np.random.default_rng(0).permutation(len(data.train_labels))[:images]
     labels = synthetic.centred_labels(data.train_labels[rows], data.num_classes)

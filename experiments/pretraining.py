@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--store", default="pretrain_cpu", help="the workdir under root with the store")
     parser.add_argument("--data_dir", default=None)
     parser.add_argument("--target", default="", help="a run's workdir to judge `w/o Ada` on")
-    parser.add_argument("--count", type=int, default=42, help="how many subsets of the store")
+    parser.add_argument("--count", type=int, default=150, help="how many subsets of the store")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     arguments = parser.parse_args()
     out, found = sweep.RESULTS / "pretraining.json", {}

@@ -113,12 +113,14 @@ def transfer() -> str:
 
 def unseen() -> str:
     """What translators gain on sets that they learned on and on others."""
-    lines = ["| learned on subsets | judged on | sets | ridge accuracy (%) | gain | NFR loss at best scale | gain |"]
-    lines += ["|---|---|---|---|---|---|---|"]
+    lines = [
+        "| learned on subsets | steps | judged on | sets | ridge accuracy (%) | gain | NFR loss at best scale | gain |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|---|"]
     for row in (load("unseen") or {"rows": []})["rows"]:
         accuracy = f"{row['accuracy']:.1f} | {row['accuracy_gain']:+.2f} ± {row['accuracy_gain_error']:.2f}"
         loss = f"{row['nfr_scaled']:.4f} | {row['nfr_scaled_gain']:+.4f} ± {row['nfr_scaled_gain_error']:.4f}"
-        lines.append(f"| {row['subsets']} | {row['group']} | {row['sets']} | {accuracy} | {loss} |")
+        lines.append(f"| {row['subsets']} | {row['steps']} | {row['group']} | {row['sets']} | {accuracy} | {loss} |")
     return "\n".join(lines)
 
 

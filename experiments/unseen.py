@@ -3,7 +3,8 @@
     python -m fsdd.main --config=configs/pretrain_cpu.py --workdir=runs/pretrain_cpu
     python -m experiments.unseen --data_dir ~/tensorflow_datasets
 
-Translators learn on the first so many subsets of the store, and are judged without adaptation, by ridge heads in
+Translators learn on the first so many subsets of the store, for fewer steps than that of all of them (`steps` says how
+many), and are judged without adaptation, by ridge heads in
 networks and on real images that neither they nor the distillation saw: on subsets they learned on, on subsets of the
 same store held out, and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
 """
@@ -104,7 +105,8 @@ def main() -> None:
         variables = translators.load(translator, folder, shape)
         for name, pairs in groups.items():
             after = [judge(translation.translate(translator, variables, one)) for one, judge in pairs]
-            row = {"subsets": count, "group": name, "sets": len(pairs)}
+            steps = workdir.read(folder / "card.json")["steps"]
+            row = {"subsets": count, "steps": steps, "group": name, "sets": len(pairs)}
             for figure in ("accuracy", "nfr_scaled"):
                 old, new = (np.array([one[figure] for one in scores]) for scores in (before[name], after))
                 row[figure] = round(float(old.mean()), 4)
@@ -112,7 +114,7 @@ def main() -> None:
                 row[f"{figure}_gain_error"] = round(float((new - old).std(ddof=1) / np.sqrt(len(old))), 4)
             rows.append(row)
             print(row, flush=True)
-    workdir.write(sweep.RESULTS / "unseen.json", {"steps": STEPS, "rows": rows} | provenance.summary())
+    workdir.write(sweep.RESULTS / "unseen.json", {"rows": rows} | provenance.summary())
 
 
 if __name__ == "__main__":

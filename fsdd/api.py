@@ -63,7 +63,8 @@ def _config(fields: dict[str, Any], dataset: str) -> ml_collections.ConfigDict:
         try:
             config.update_from_flattened_dict({name: value})
         except TypeError as error:
-            raise UserError(f"config.{name} is {value!r}; allowed: a value like {known[name]!r}") from error
+            allowed = f"a value like {known[name]!r}" if known[name] is not None else rules.RULES[name][1]
+            raise UserError(f"config.{name} is {value!r}; allowed: {allowed}") from error
     return config
 
 

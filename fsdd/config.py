@@ -10,12 +10,60 @@ from ml_collections.config_dict import placeholder
 
 from fsdd.errors import UserError
 from fsdd.presets import METHODS, PLATFORM, PROTOCOLS
-from fsdd.rules import RULES, STAGES, STREAMED
+from fsdd.rules import PRETRAINING, RULES, STAGES, STREAMED
 
 
 def _stream(**fields: Any) -> dict[str, Any]:
     """Fields of `methods.streams.Stream`."""
     return {"networks": 1, "uses": 1, "group": 1, "real_images": 0, "batch": 0} | fields
+
+
+def _moving() -> dict[str, Any]:
+    """Fields of the stages in which S, the translator or the one network moves."""
+    return {
+        # Alg. 1: 4,000 outer steps, T = 16 inner ones. Its rates are not in the paper. Plain gradient descent, with
+        # which Alg. 1 is written, diverges above a rate of 10 and below it barely moves images in 16 steps.
+        "bilevel": {
+            "steps": 4000,
+            "inner": 16,
+            "inner_optimiser": "adam",
+            "inner_rate": 0.05,
+            "batch": 1024,
+            "remat": True,
+            "optimiser": "adam",
+            "rate": 1e-4,
+            "final": 0.1,
+        },
+        # T = 3,000 and alpha = 1e-3.
+        "distill": _stream(uses=3000, batch=1024) | {"optimiser": placeholder(str), "rate": 1e-3, "final": 0.1},
+        # S' = 1,000 steps at eta' = 1e-4, a fresh network each.
+        "translate": _stream(networks=1000, real_images=1024)
+        | {
+            "init": "fresh",
+            "optimiser": "adam",
+            "rate": 1e-4,
+            "final": 1.0,
+            "warmup": 0.0,
+            "labels": True,
+            "label_rate": 1e-3,
+            "ipcs": (),
+        },
+        # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json.
+        "refine": _stream(networks=32, uses=32, group=32, real_images=1024)
+        | {"optimiser": placeholder(str), "rate": 3e-3, "final": 0.1},
+        # FRePo's own figures.
+        "frepo": {
+            "steps": 500_000,
+            "pool": 10,
+            "updates": 100,
+            "network_rate": 3e-4,
+            "network_batch": 500,
+            "batch": 1024,
+            "optimiser": placeholder(str),
+            "rate": 3e-4,
+            "final": 0.1,
+        },
+    }
 
 
 def _pretraining() -> dict[str, Any]:
@@ -113,48 +161,7 @@ def default() -> ml_collections.ConfigDict:
             # Fills `stages` unless they are given: "translate" is the paper's method.
             "method": "translate",
             "stages": placeholder(tuple),
-            # Alg. 1: 4,000 outer steps, T = 16 inner ones. Its rates are not in the paper. Plain gradient descent, with
-            # which Alg. 1 is written, diverges above a rate of 10 and below it barely moves images in 16 steps.
-            "bilevel": {
-                "steps": 4000,
-                "inner": 16,
-                "inner_optimiser": "adam",
-                "inner_rate": 0.05,
-                "batch": 1024,
-                "remat": True,
-                "optimiser": "adam",
-                "rate": 1e-4,
-                "final": 0.1,
-            },
-            # T = 3,000 and alpha = 1e-3.
-            "distill": _stream(uses=3000, batch=1024) | {"optimiser": placeholder(str), "rate": 1e-3, "final": 0.1},
-            # S' = 1,000 steps at eta' = 1e-4, a fresh network each.
-            "translate": _stream(networks=1000, real_images=1024)
-            | {
-                "init": "fresh",
-                "optimiser": "adam",
-                "rate": 1e-4,
-                "final": 1.0,
-                "warmup": 0.0,
-                "labels": True,
-                "label_rate": 1e-3,
-                "ipcs": (),
-            },
-            # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json.
-            "refine": _stream(networks=32, uses=32, group=32, real_images=1024)
-            | {"optimiser": placeholder(str), "rate": 3e-3, "final": 0.1},
-            # FRePo's own figures.
-            "frepo": {
-                "steps": 500_000,
-                "pool": 10,
-                "updates": 100,
-                "network_rate": 3e-4,
-                "network_batch": 500,
-                "batch": 1024,
-                "optimiser": placeholder(str),
-                "rate": 3e-4,
-                "final": 0.1,
-            },
+            **_moving(),
             **_pretraining(),
             "translator": {"widths": (64, 64, 64), "stride": 1, "residual": True, "statistics": "batch"},
             "autoencoder": {"steps": 1000, "batch": 128, "rate": 1e-3},
@@ -274,6 +281,11 @@ def _check_values(config: ml_collections.ConfigDict) -> None:
         _check_evaluated(config, name)
     if "bilevel" in config.stages and config.stages.index("bilevel"):
         raise _bad("stages", config.stages, "bilevel first: it makes the network that distill then uses")
+    if config.stages and set(config.stages) <= set(PRETRAINING):
+        # Subsets start as random images of full size.
+        for field, only in (("factor", 1), ("start", "random")):
+            if config[field] != only:
+                raise _bad(field, config[field], f"{only} where stages are {', '.join(PRETRAINING)}")
     if config.translate.ipcs and "distill" not in config.stages:
         raise _bad("translate.ipcs", config.translate.ipcs, "() unless the stage distill is run")
 

@@ -38,16 +38,22 @@ def _cores() -> int:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit that this source stands at, "+" behind it if files differ from it; None outside a repository."""
-    here = pathlib.Path(__file__).parent
+    """The commit that this source stands at, "+" behind it if files differ from it; None outside a clone of it."""
+    here = pathlib.Path(__file__).resolve().parent
+    asked = (
+        ("rev-parse", "--show-toplevel"),
+        ("rev-parse", "--short=12", "HEAD"),
+        ("status", "--porcelain", "--", "."),
+    )
     try:
-        found, changed = (
+        top, found, changed = (
             subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
-            for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--", "."))
+            for words in asked
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.strip() + "+" * bool(changed.strip())
+    # Installed, the source may lie within a repository of someone else's.
+    return found.strip() + "+" * bool(changed.strip()) if pathlib.Path(top.strip()) == here.parent else None
 
 
 def now() -> str:

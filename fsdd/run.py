@@ -116,19 +116,19 @@ def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealS
     )
     for note in data.notes:
         print(note, flush=True)
-    return data
+    if not config.classes:
+        return data
+    if max(config.classes) >= data.num_classes:
+        raise UserError(
+            f"config.classes is {config.classes}; allowed: some of 0 to {data.num_classes - 1}, the classes of "
+            f"{data.name}"
+        )
+    return data.only(config.classes)
 
 
 def _load_target(config: ml_collections.ConfigDict) -> RealSet:
     """The set to distil, found fit for the config."""
     data = load(config, config.test_fraction)
-    if config.classes:
-        if max(config.classes) >= data.num_classes:
-            raise UserError(
-                f"config.classes is {config.classes}; allowed: some of 0 to {data.num_classes - 1}, the classes of "
-                f"{data.name}"
-            )
-        data = data.only(config.classes)
     side = data.image_shape[0]
     for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
         if side % value:

@@ -138,7 +138,9 @@ def follow_pool(run: Run, stage: str, ipc: int, before: SyntheticSet) -> Synthet
         return frepo.run(state, step_key, run.real, settings.steps, **where, **fixed)
 
     state, record = _follow(run, stage, ipc, steps, state, lambda state: state.moving.synthetic)
-    networks = settings.pool + settings.steps // settings.updates
+    # Ages count from where they started up to `updates`, then from nought again: this is how often they did.
+    given_way = (int(pool.ages().sum()) + settings.steps - int(state.ages.sum())) // settings.updates
+    networks = settings.pool + given_way
     return stage_files.finish(folder, state.moving.synthetic, record, stage=stage, ipc=ipc, networks=networks)
 
 
@@ -160,14 +162,11 @@ def learn_space(run: Run, stage: str, ipc: int, before: SyntheticSet) -> Synthet
     def steps(state, **where):
         return bilevel.run(state, step_key, run.real, classes, settings.steps, **where, **fixed)
 
+    near = bilevel.some(run.real, settings.batch, last_key)
+    distil = jax.jit(functools.partial(bilevel.distil, objective=run.objective, inner=inner))
+
     def made(state):
-        rows = jax.random.randint(last_key, (settings.batch,), 0, len(run.real.images))
-        near = jax.tree.map(lambda leaf: leaf[rows], run.real)
-        features = sampling.features(run.objective.network, state.variables, near.images)
-        draw = streams.Draw(state.variables, features, near.labels)
-        return jax.jit(functools.partial(bilevel.distil, objective=run.objective, inner=inner))(
-            state.variables, before, draw
-        )
+        return distil(state.variables, before, near)
 
     state, record = _follow(run, stage, ipc, steps, state, made)
     checkpoint.save_variables(folder / "network", state.variables, provenance.summary())

@@ -121,6 +121,8 @@ VALUES = {
     "rate is zero": (["distill.rate=0"], ["config.distill.rate is 0", "above 0"]),
     "rate is no number": (["distill.rate=nan"], ["config.distill.rate is nan", "above 0"]),
     "rate is infinite": (["translate.rate=inf"], ["config.translate.rate is inf", "above 0"]),
+    "small images in pre-training": (["stages=('cache',)", "factor=2"], ["config.factor is 2", "1 where stages are"]),
+    "herding in pre-training": (["stages=('cache',)", "start=herding"], ["config.start is 'herding'", "random where"]),
     "one class": (["classes=(1,)"], ["config.classes is (1,)", "two or more"]),
     "a class twice": (["classes=(1,1)"], ["config.classes is (1, 1)", "different"]),
     "a class that is not there": (["classes=(0,99)"], ["config.classes is (0, 99)", "some of 0 to"]),

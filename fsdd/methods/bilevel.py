@@ -91,10 +91,11 @@ def start(real: Real, classes: Classes, ipc: int, factor: int, key: jax.Array) -
 
 
 def distil(
-    variables: sampling.Variables, synthetic: SyntheticSet, draw: Draw, objective: Objective, inner: Inner
+    variables: sampling.Variables, synthetic: SyntheticSet, near: Real, objective: Objective, inner: Inner
 ) -> SyntheticSet:
-    """T inner steps on one batch of real features in theta (lines 5-9); differentiable in all it is given."""
-    draw, optimiser = draw._replace(variables=variables), OPTIMISERS[inner.optimiser](inner.rate)
+    """T inner steps in theta on one batch of real images (lines 4-9); differentiable in all it is given."""
+    draw = Draw(variables, sampling.features(objective.network, variables, near.images), near.labels)
+    optimiser = OPTIMISERS[inner.optimiser](inner.rate)
     move = functools.partial(distillation.step, draw=draw, objective=objective, optimiser=optimiser)
 
     def one(state, _):
@@ -109,13 +110,11 @@ def loss(
     params: dict, rest: dict, synthetic: SyntheticSet, near: Real, judge: Draw, objective: Objective, inner: Inner
 ) -> tuple[jax.Array, dict]:
     """Loss in the judge's network of what was distilled from `synthetic` in theta, on the real images `near`."""
-    variables = {"params": params, **rest}
-    features = sampling.features(objective.network, variables, near.images)
-    made = distil(variables, synthetic, Draw(variables, features, near.labels), objective, inner)
-    return objective(made, judge)
+    return objective(distil({"params": params, **rest}, synthetic, near, objective, inner), judge)
 
 
-def _some(real: Real, count: int, key: jax.Array) -> Real:
+def some(real: Real, count: int, key: jax.Array) -> Real:
+    """`count` random real images, with replacement."""
     rows = jax.random.randint(key, (count,), 0, len(real.images))
     return Real(real.images[rows], real.labels[rows])
 
@@ -134,7 +133,7 @@ def step(
     """One update of theta (lines 3-13)."""
     start_key, near_key, far_key, network_key = jax.random.split(key, 4)
     synthetic = start(real, classes, ipc, objective.factor, start_key)
-    near, far = (_some(real, inner.batch, one) for one in (near_key, far_key))
+    near, far = (some(real, inner.batch, one) for one in (near_key, far_key))
     fresh = sampling.sample(objective.network, network_key, real.images.shape[1:])
     judge = Draw(fresh, sampling.features(objective.network, fresh, far.images), far.labels)
     rest = {name: value for name, value in state.variables.items() if name != "params"}

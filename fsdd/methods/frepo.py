@@ -40,6 +40,10 @@ class Pool:
     rate: float = 3e-4
     batch: int = 500
 
+    def ages(self) -> jax.Array:
+        """How many steps each network counts at the start, int `[size]`."""
+        return jnp.arange(self.size) * (self.updates // self.size)
+
     @property
     def optimiser(self) -> optax.GradientTransformation:
         """What trains its networks."""
@@ -71,8 +75,7 @@ def init(
 ) -> State:
     """Start from a synthetic set and fresh networks whose ages are staggered, for images of shape `(h, w, c)`."""
     fresh = jax.jit(jax.vmap(lambda one: _fresh(objective, pool, one, image_shape)))
-    ages = jnp.arange(pool.size) * (pool.updates // pool.size)
-    return State(distillation.init(synthetic, optimiser), fresh(jax.random.split(key, pool.size)), ages)
+    return State(distillation.init(synthetic, optimiser), fresh(jax.random.split(key, pool.size)), pool.ages())
 
 
 def _fresh(objective: Objective, pool: Pool, key: jax.Array, image_shape: tuple[int, int, int]) -> regression.State:

@@ -41,6 +41,11 @@ def check_target(config) -> None:
             f"config.pretrain.target is {config.pretrain.target!r}; allowed: the workdir of a finished run with the "
             "stage distill"
         )
+    if results["config"].get("factor", 1) != 1:
+        raise UserError(
+            f"config.pretrain.target is {config.pretrain.target!r}, made with config.factor = "
+            f"{results['config']['factor']}; allowed: a run with images of full size"
+        )
     translators.check_network(config, results["config"], f"the target {folder} was distilled")
 
 
@@ -62,6 +67,7 @@ def _target(cache: Cache, programs: Programs) -> Case:
         test_fraction=made_by["test_fraction"],
         seed=made_by["seed"],
     )
+    data = data.only(made_by["classes"]) if made_by.get("classes") else data
     if data.image_shape[-1] not in (cache.data.image_shape[-1], 1):
         raise UserError(
             f"config.pretrain.target is {cache.config.pretrain.target!r}, whose images have {data.image_shape[-1]} "

@@ -105,7 +105,7 @@ def test_inner_steps_are_gradient_descent():
     for _ in range(INNER.steps):
         gradient = jax.grad(lambda moving: OBJECTIVE(moving, draw)[0])(wanted)
         wanted = SyntheticSet(wanted.images - 0.3 * gradient.images, wanted.labels - 0.3 * gradient.labels)
-    found = bilevel.distil(theta, synthetic, draw, OBJECTIVE, INNER)
+    found = bilevel.distil(theta, synthetic, near, OBJECTIVE, INNER)
     np.testing.assert_allclose(found.images, wanted.images, atol=1e-5)
     np.testing.assert_allclose(found.labels, wanted.labels, atol=1e-5)
 
