@@ -56,6 +56,15 @@ def _figure5() -> str:
     return "\n".join(lines)
 
 
+def _figure4c() -> str:
+    found = tables.load("figure4c_cpu") or {"sets": []}
+    lines = ["| images a class | adapted on | `1 Net` | translated |", "|---|---|---|---|"]
+    for one in found["sets"]:
+        scores = " | ".join(f"{one[stage]['mean']:.1f} ± {one[stage]['std']:.1f}" for stage in ("distill", "translate"))
+        lines.append(f"| {one['ipc']} | {'yes' if one['seen'] else 'no'} | {scores} |")
+    return "\n".join(lines)
+
+
 def sections() -> list[Section]:
     """All parts, in order."""
     recorded = list(cells.load("cpu").values())
@@ -70,6 +79,20 @@ def sections() -> list[Section]:
         ),
         Section("Table 2: accuracy and time", "", lambda: table2.markdown("cpu", cells.load("cpu"))),
         Section("Table 4: other architectures", "", _table4, (), lambda: tables.load("table4_cpu")),
+        Section(
+            "Fig. 1d: networks used",
+            "CIFAR-10, one image a class; the networks that real images passed through.",
+            None,
+            ("figure1d_cpu_cifar10_ipc1.png",),
+        ),
+        Section("Fig. 3: the images of each class on their way", "", None, ("figure3_cpu_cifar10_ipc1.png",)),
+        Section(
+            "Fig. 4: adaptation",
+            "Loss and ridge accuracy in the networks of adaptation, from three starts; then a translator adapted at "
+            "some numbers of images a class, on sets of others.",
+            _figure4c,
+            ("figure4_nfr_cpu_cifar10_ipc1.png", "figure4_accuracy_cpu_cifar10_ipc1.png", "figure4c_cpu.png"),
+        ),
         Section("Fig. 5: continual learning", "", _figure5, ("figure5_cpu.png",)),
         Section(
             "One network, refinement and translation, at T of thousands",

@@ -30,7 +30,7 @@ def _number(value: Any) -> bool:
 
 
 _POSITIVE = ((lambda value: _number(value) and value > 0), "a number above 0")
-_SHARE = ((lambda value: _number(value) and 0 < value < 1), "a number between 0 and 1")
+_SHARE = ((lambda value: _number(value) and 0 <= value < 1), "0 and numbers between 0 and 1")
 _UP_TO_ONE = ((lambda value: _number(value) and 0 <= value <= 1), "a number from 0 to 1")
 _BOOL = ((lambda value: isinstance(value, bool)), "True or False")
 # What jax.random.key takes.

@@ -129,6 +129,11 @@ def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealS
 def _load_target(config: ml_collections.ConfigDict) -> RealSet:
     """The set to distil, found fit for the config."""
     data = load(config, config.test_fraction)
+    if not len(data.test_images) and config.evaluate.networks:
+        raise UserError(
+            f"config.test_fraction is {config.test_fraction}, which leaves {data.name} no test images; allowed: a "
+            "number above 0, or config.evaluate.networks=0"
+        )
     side = data.image_shape[0]
     for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
         if side % value:

@@ -12,6 +12,7 @@ import pytest
 from experiments import (
     adaptation,
     cells,
+    figure4c,
     figure5,
     figures,
     held_out,
@@ -203,6 +204,20 @@ def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
     assert scores["accuracy"] == pytest.approx(100 * np.mean([parts["accuracy"] for parts in values]), abs=0.01)
     assert scores["nfr_scaled"] == pytest.approx(np.mean([parts["nfr_scaled"] for parts in values]), abs=1e-3)
     assert scores["nfr_scaled"] < scores["nfr"]
+
+
+@pytest.mark.slow
+def test_a_translator_is_adapted_once_and_scored_at_unseen_ipcs(tmp_path, monkeypatch):
+    out = tmp_path / "figure4c.json"
+    arguments = ["--scale=smoke", f"--root={tmp_path}", f"--out={out}", "--adapted", "1", "3", "--ipc", "1", "2"]
+    monkeypatch.setattr("sys.argv", ["figure4c", *arguments])
+    figure4c.main()
+    found = json.loads(out.read_text())
+    assert [(one["ipc"], one["seen"]) for one in found["sets"]] == [(1, True), (2, False)]
+    # The one that is also seen is translated by the very translator that was adapted on it.
+    sets = [np.load(tmp_path / "smoke_unseen_ipcs" / run / "translate" / "set.npz") for run in ("adapted", "ipc1")]
+    np.testing.assert_allclose(sets[1]["images"], sets[0]["images"], atol=1e-5)
+    assert out.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ ALLOWED = {
     },
     "hosts": set(),
     "api": {"core", "networks", "methods", "evaluation", "data", "io", "config", "pipeline", "rules"},
+    "replay": {"api", "io"},
     "main": {"config", "pipeline", "pretraining", "hosts"},
 }
 KEPT_OUT = {"array_record", "grain", "matplotlib", "ml_collections", "orbax", "tensorflow_datasets", "tqdm"}

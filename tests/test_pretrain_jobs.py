@@ -72,18 +72,11 @@ def test_devices_change_roundings_alone(stored, whole, tmp_path, devices):
 
 
 @pytest.mark.slow
-def test_two_processes_take_steps_together(stored, whole, tmp_path):
-    shutil.copytree(stored / "cache", tmp_path / "cache")
-    jobs.finish(*(jobs.start([*FLAGS, *member], tmp_path) for member in jobs.members(2)))
-    _assert_same(whole, tmp_path, ROUNDING)
-    assert not (tmp_path / "pretrain" / "checkpoints").exists()
-
-
-@pytest.mark.slow
-def test_a_job_of_two_processes_caches_and_pretrains(tmp_path, whole):
+def test_a_job_of_two_processes_caches_and_takes_steps_together(tmp_path, whole):
     both = [flag for flag in FLAGS if not flag.startswith("--stage")]
     jobs.finish(*(jobs.start([*both, *member], tmp_path) for member in jobs.members(2)))
     _assert_same(whole, tmp_path, ROUNDING)
+    assert not (tmp_path / "pretrain" / "checkpoints").exists()
 
 
 @pytest.mark.slow

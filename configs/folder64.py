@@ -1,0 +1,25 @@
+"""An image folder at 64x64, 1 image a class: one network, the translator of the package, and refinement.
+
+    python -m fsdd.main --config=configs/folder64.py --config.dataset=photos/
+
+The translator learned on images of 32x32; it is convolutional, and the one fixed network is the same. Whitening is what
+grows: its statistics are 12,288 x 12,288 (600 MB, some minutes of a CPU), those of 32x32 a sixteenth.
+"""
+
+from fsdd import config as configs
+
+
+def get_config():
+    """The config of this experiment."""
+    config = configs.few_networks(configs.default())
+    config.dataset = "photos/"
+    config.image_size = 64
+    config.ipc = 1
+    config.method = "translate_refine"
+    # As the sets were distilled that the translator learned on.
+    config.distill.uses, config.distill.batch, config.distill.rate = 60, 512, 0.025
+    config.translate.init = "tiny_imagenet32"
+    config.translate.networks, config.translate.uses, config.translate.group = 8, 25, 8
+    config.refine.networks, config.refine.uses, config.refine.group = 32, 8, 32
+    config.evaluate.stages = ("start", "distill", "translate", "refine")
+    return config
