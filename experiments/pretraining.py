@@ -70,16 +70,22 @@ def main() -> None:
 
 
 def draw(found: dict) -> None:
-    """The share of the loss that translation leaves, against seconds since the first step, compilation left out."""
-    series = {
-        name: (
-            [point["seconds"] - one["curve"][0]["seconds"] for point in one["curve"]],
-            [point["scaled_translated"] / point["scaled_untranslated"] for point in one["curve"]],
-        )
-        for name, one in found.items()
-    }
-    label = "NFR loss at best scale, translated / as it was"
-    pictures.curve(sweep.RESULTS / "pretraining.png", series, xlabel="seconds", ylabel=label)
+    """The share of the loss that translation leaves, against seconds since the first step, compilation left out.
+
+    A random start's first points, where it is far from what all others are, are left out.
+    """
+    series = {}
+    for name, one in found.items():
+        shares = [share(point) for point in one["curve"]]
+        seconds = [point["seconds"] - one["curve"][0]["seconds"] for point in one["curve"]]
+        kept = [(at, left) for at, left in zip(seconds, shares, strict=True) if left < 1.01]
+        series[name] = ([at for at, _ in kept], [left for _, left in kept])
+    pictures.curve(sweep.RESULTS / "pretraining.png", series, xlabel="seconds", ylabel="loss that is left (share)")
+
+
+def share(point: dict) -> float:
+    """Of a judged point, the NFR loss at its best scale over that of the sets as they were."""
+    return point["scaled_translated"] / point["scaled_untranslated"]
 
 
 if __name__ == "__main__":

@@ -99,6 +99,20 @@ def shipped() -> str:
     return "\n".join(lines)
 
 
+def pretraining() -> str:
+    """Where pre-training starts and how it spends its work: what each variant had after its last step."""
+    lines = ["| variant | steps | networks | seconds | held-out loss left (%) | ridge accuracy (%) |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for name, one in (load("pretraining") or {"variants": {}})["variants"].items():
+        first, last = one["curve"][0], one["curve"][-1]
+        share = importlib.import_module("experiments.pretraining").share(last)
+        lines.append(
+            f"| {name} | {one['steps']} | {one['networks']} | {last['seconds'] - first['seconds']:.0f} | "
+            f"{100 * share:.2f} | {last['accuracy_translated']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
 def transfer() -> str:
     """NFR losses of sets that the translator never saw."""
     lines = ["| set | NFR loss | translated | ridge accuracy (%) | translated |", "|---|---|---|---|---|"]
@@ -181,6 +195,7 @@ def main() -> None:
             bench,
             caching,
             shipped,
+            pretraining,
             unseen,
             transfer,
             memory,

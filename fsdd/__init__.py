@@ -5,6 +5,7 @@ import fsdd
 stored = fsdd.distill("photos/", workdir="runs/photos", fields={"ipc": 10, "image_size": 32})
 stored.pixels, stored.classes                       # train on these
 fsdd.evaluate(stored, test_images, test_labels)     # accuracies of fresh networks trained on them
+fsdd.write_images(stored, "distilled/")             # or as distilled/<class>/*.png
 stored = fsdd.load("runs/photos/synthetic.npz")
 translator = fsdd.pretrain("big/", workdir="runs/big")  # for fields={"translate.init": str(translator)}
 """
@@ -20,6 +21,7 @@ _HOMES = {
     "StoredSet": "fsdd.io.stored",
     "SyntheticSet": "fsdd.core.synthetic",
     "UserError": "fsdd.errors",
+    "write_images": "fsdd.io.image_folder",
 }
 __all__ = sorted(_HOMES)
 

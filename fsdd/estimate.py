@@ -1,53 +1,84 @@
 """What a run will take, from counted passes of images and one timed pass on this machine."""
 
 import time
+from collections.abc import Callable
 
-import flax.linen as nn
 import jax
 import numpy as np
 
 from fsdd import config as configs
+from fsdd import translators
 from fsdd.evaluation import training
 from fsdd.io import progress
+from fsdd.methods import translation
 from fsdd.networks import sampling
+from fsdd.networks.convnet import ConvNet
+from fsdd.networks.translator import Translator
 from fsdd.run import Run
 
 # A pass back to the images costs about as much as the pass forward, one to the weights twice as much.
 THERE_AND_BACK, TRAINING = 2, 3
 
 
-def seconds_per_image(network: nn.Module, chunk: jax.Array) -> float:
+def seconds_per_image(network: ConvNet, chunk: jax.Array) -> float:
     """Wall seconds of one image's pass forward; `chunk` holds as many as pass at once, `[n, h, w, c]`."""
     variables = sampling.sample(network, jax.random.key(0), chunk.shape[1:])
-    forward = jax.jit(lambda variables, images: sampling.features(network, variables, images))
-    jax.block_until_ready(forward(variables, chunk))
-    times = []
+    return _seconds(lambda images: sampling.features(network, variables, images), chunk)
+
+
+def translator_seconds_per_image(translator: Translator, chunk: jax.Array) -> float:
+    """The same for a translator."""
+    variables = translation.fresh(translator, jax.random.key(0), chunk.shape[1:])
+    return _seconds(lambda images: translator.apply(variables, images, train=False), chunk)
+
+
+def _seconds(forward: Callable, chunk: jax.Array) -> float:
+    """Median of three passes, by the image."""
+    forward, times = jax.jit(forward), []
+    jax.block_until_ready(forward(chunk))
     for _ in range(3):
         began = time.perf_counter()
-        jax.block_until_ready(forward(variables, chunk))
+        jax.block_until_ready(forward(chunk))
         times.append(time.perf_counter() - began)
     return float(np.median(times)) / len(chunk)
 
 
+def moved(run: Run, stage: str) -> list[int]:
+    """How many images each set has that a stage moves: those of several IPCs until a translator has seen them."""
+    config = run.config
+    translates = "translate" in config.stages
+    several = config.translate.ipcs if translates else ()
+    if stage == "translate":
+        ipcs = several or (config.ipc,)
+    elif translates and config.stages.index(stage) < config.stages.index("translate"):
+        ipcs = {config.ipc, *several}
+    else:
+        ipcs = (config.ipc,)
+    return [ipc * config.factor**2 * run.data.num_classes for ipc in ipcs]
+
+
 def passes(run: Run) -> dict[str, int]:
-    """Passes of one image forward, or as much work, in each stage that is not done yet and in the evaluation."""
+    """Passes of one image forward through a network, or as much work, in all that is not done yet."""
     config, data = run.config, run.data
-    images = config.ipc * config.factor**2 * data.num_classes
-    passing = images * (2 if config.objective.flip else 1)
-    found = {}
+    found, mirrored = {}, 2 if config.objective.flip else 1
     for stage in config.stages:
         if (run.folder / stage / "result.json").is_file():
             continue
-        settings, steps = config[stage], configs.steps_of(config, stage)
+        settings, steps, sets = config[stage], configs.steps_of(config, stage), moved(run, stage)
+        passing = mirrored * sum(sets)
         if stage == "bilevel":
             # Real images there and back to the weights; inner steps there, again, and back through their gradients.
-            found[stage] = steps * ((1 + TRAINING) * settings.batch + 4 * THERE_AND_BACK * settings.inner * passing)
+            real = (1 + TRAINING) * settings.batch * len(sets)
+            found[stage] = steps * (real + 4 * THERE_AND_BACK * settings.inner * passing)
         elif stage == "frepo":
-            trained = TRAINING * min(images, settings.network_batch)
-            found[stage] = steps * (settings.batch + THERE_AND_BACK * passing + trained)
+            trained = TRAINING * sum(min(images, settings.network_batch) for images in sets)
+            found[stage] = steps * (settings.batch * len(sets) + THERE_AND_BACK * passing + trained)
         else:
-            real = settings.networks * (settings.real_images or len(data.train_labels))
+            # All sets are translated in the same networks.
+            times = 1 if stage == "translate" else len(sets)
+            real = times * settings.networks * (settings.real_images or len(data.train_labels))
             found[stage] = real + THERE_AND_BACK * steps * passing
+    images = config.ipc * config.factor**2 * data.num_classes
     steps = config.evaluate.steps or training.default_steps(images)
     one = TRAINING * steps * min(images, config.evaluate.batch) + len(data.test_labels)
     found["evaluate"] = one * config.evaluate.networks * max(len(config.evaluate.stages), 1)
@@ -56,8 +87,13 @@ def passes(run: Run) -> dict[str, int]:
 
 def describe(run: Run) -> str | None:
     """One line on what the stages that are left take on this machine, or None if that is under a minute."""
-    each = seconds_per_image(run.objective.network, run.real.images[: run.config.compute.chunk])
+    config, chunk = run.config, run.real.images[: run.config.compute.chunk]
+    each = seconds_per_image(run.objective.network, chunk)
     seconds = {stage: count * each for stage, count in passes(run).items()}
+    if seconds.get("translate"):
+        translator = translators.build(config, config.translate.init, run.data.image_shape[-1])
+        translated = configs.steps_of(config, "translate") * sum(moved(run, "translate"))
+        seconds["translate"] += TRAINING * translated * translator_seconds_per_image(translator, chunk)
     total = sum(seconds.values())
     if total < 60:
         return None

@@ -57,7 +57,8 @@ class DistillingBuffer(ExemplarsBuffer):
         Raises:
             UserError: its images cannot be distilled, or there are more classes than the buffer was made for.
         """
-        images, labels = _arrays(exp.dataset)
+        # Without the augmentations of training.
+        images, labels = _arrays(exp.dataset.eval())
         classes, own = np.unique(labels, return_inverse=True)
         digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
         # Named by what was seen: another stream in the same workdir takes nothing from this one.

@@ -28,7 +28,7 @@ ALLOWED = {
         *("core", "networks", "methods", "io", "config", "provenance"),
         *("run", "translators", "starts", "stage_files"),
     },
-    "estimate": {"networks", "evaluation", "io", "config", "run"},
+    "estimate": {"networks", "methods", "evaluation", "io", "config", "run", "translators"},
     "pretraining": {
         *("core", "networks", "methods", "data", "io"),
         *("config", "provenance", "rules", "run", "translators", "estimate"),

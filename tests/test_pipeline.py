@@ -90,6 +90,12 @@ def test_an_estimate_counts_the_work_that_is_left(finished, tmp_path):
         "evaluate": (3 * 100 * 10 + test) * 2 * 2,
     }
     assert list(estimate.passes(runs.prepare(_config(), folder))) == ["evaluate"]
+    several = _config()
+    several.translate.ipcs = (2, 3)
+    counted = estimate.passes(runs.prepare(several, tmp_path / "several"))
+    assert counted["distill"] == 3 * train + 2 * 60 * (10 + 20 + 30)
+    assert counted["translate"] == 30 * 1024 + 2 * 30 * (20 + 30)
+    assert counted["refine"] == 4 * 1024 + 2 * 40 * 10
     assert estimate.describe(context) is None
     assert 0 < estimate.seconds_per_image(context.objective.network, context.real.images[:64]) < 1
 

@@ -9,7 +9,8 @@ import time
 import jax
 
 from fsdd import run as runs
-from fsdd.estimate import THERE_AND_BACK, TRAINING, seconds_per_image
+from fsdd import translators
+from fsdd.estimate import THERE_AND_BACK, TRAINING, seconds_per_image, translator_seconds_per_image
 from fsdd.io import progress
 from fsdd.pretraining.cache import Cache, lanes_of
 
@@ -43,10 +44,10 @@ def describe_pretraining(cache: Cache) -> str:
     rows = sum(cache.bucket(index) for index in range(config.subsets.count)) / config.subsets.count
     mirrored = 2 if config.objective.flip else 1
     networks = -(-settings.steps // settings.uses) * settings.subsets
-    # A translator of width 64 costs about half a pass of a ConvNet of width 128, three times over to train it.
-    translator = 0.5 * (128 / network.width) ** 2
-    synthetic = settings.steps * settings.subsets * rows * (THERE_AND_BACK * mirrored + translator * TRAINING)
-    seconds = each * (networks * settings.real_images + synthetic) / jax.device_count()
+    translator = translators.build(config, settings.init, chunk.shape[-1])
+    translated = TRAINING * translator_seconds_per_image(translator, chunk[: math.ceil(rows)])
+    synthetic = settings.steps * settings.subsets * rows * (each * THERE_AND_BACK * mirrored + translated)
+    seconds = (each * networks * settings.real_images + synthetic) / jax.device_count()
     return (
         f"pretrain: {settings.steps} steps on {settings.subsets} subsets each, {networks} networks, about "
         f"{progress.duration(seconds)} here"

@@ -18,6 +18,7 @@ from fsdd.core.synthetic import SyntheticSet, initial_labels
 from fsdd.core.whitening import Whitening
 from fsdd.data.folder import load_folder
 from fsdd.errors import UserError
+from fsdd.io import image_folder
 from fsdd.io import stored as io
 
 PROVENANCE = {"seed": 3, "device": "cpu", "config": {"ipc": 2, "recipe": "1 Net"}, "seconds": 1.5}
@@ -283,7 +284,7 @@ def test_any_flipped_byte_is_found(data):
 def test_image_folder_round_trip(tmp_path, channels):
     stored = make("standardize", num_classes=3, ipc=11, channels=channels)
     (tmp_path / "out").mkdir()  # An empty folder may be there.
-    io.write_images(stored, tmp_path / "out")
+    image_folder.write_images(stored, tmp_path / "out")
     assert os.listdir(tmp_path) == ["out"]
     assert sorted(os.listdir(tmp_path / "out" / "name 0"))[:2] == ["00.png", "01.png"]
     real = load_folder(str(tmp_path / "out"), 0)
@@ -306,7 +307,7 @@ def test_image_folder_round_trip(tmp_path, channels):
     ],
 )
 def test_class_folders_keep_names_and_order(tmp_path, names, folders):
-    io.write_images(make("standardize", names=names, ipc=1), tmp_path / "out")
+    image_folder.write_images(make("standardize", names=names, ipc=1), tmp_path / "out")
     assert sorted(os.listdir(tmp_path / "out")) == folders
     real = load_folder(str(tmp_path / "out"), 0)
     np.testing.assert_array_equal(real.train_labels, [0, 1, 2])
@@ -317,11 +318,11 @@ def test_image_folder_refusals(tmp_path):
     (tmp_path / "full" / "mine.txt").write_text("keep")
     for name in ("full", "full/mine.txt"):
         with pytest.raises(UserError, match="not an empty folder"):
-            io.write_images(make("standardize"), tmp_path / name)
+            image_folder.write_images(make("standardize"), tmp_path / name)
     with pytest.raises(UserError, match="2 channels"):
-        io.write_images(make("standardize", channels=2), tmp_path / "two")
+        image_folder.write_images(make("standardize", channels=2), tmp_path / "two")
     with pytest.raises(UserError, match="cannot be written"):
-        io.write_images(make("standardize"), tmp_path / "full" / "mine.txt" / "below")
+        image_folder.write_images(make("standardize"), tmp_path / "full" / "mine.txt" / "below")
     assert os.listdir(tmp_path) == ["full"] and os.listdir(tmp_path / "full") == ["mine.txt"]
 
 
