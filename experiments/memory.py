@@ -2,9 +2,9 @@
 
     python -m experiments.memory
 
-CIFAR-10 shapes, 1,024 real rows a step; nothing is run. Beside the step itself stands what its stream keeps: `1 Net`
-the features of all 50,000 real images in its one network, adaptation those of 1,024 in the network of the step. Writes
-results/memory.json.
+CIFAR-10 shapes, and images of twice the side; 1,024 real rows a step; nothing is run. Beside the step itself stands
+what its stream keeps: `1 Net` the features of all 50,000 real images in its one network, adaptation those of 1,024 in
+the network of the step. Writes results/memory.json.
 """
 
 import functools
@@ -30,13 +30,14 @@ def _bytes(step, state, draw) -> int:
     return found.argument_size_in_bytes + found.temp_size_in_bytes
 
 
-def measure(ipc: int) -> dict:
-    """Bytes at one IPC."""
+def measure(ipc: int, side: int) -> dict:
+    """Bytes at one IPC and one size of images."""
+    shape = (side, side, 3)
     network, adam, key = ConvNet(CLASSES, norm="batch"), optimisers.build("adam", 1e-3), jax.random.key(0)
     objective, translator = nfr.Objective(network), Translator()
-    source = SyntheticSet(jnp.zeros((ipc * CLASSES, *SHAPE)), jnp.zeros((ipc * CLASSES, CLASSES)))
-    size = sampling.feature_size(network, SHAPE)
-    variables = jax.eval_shape(lambda: sampling.sample(network, key, SHAPE))
+    source = SyntheticSet(jnp.zeros((ipc * CLASSES, *shape)), jnp.zeros((ipc * CLASSES, CLASSES)))
+    size = sampling.feature_size(network, shape)
+    variables = jax.eval_shape(lambda: sampling.sample(network, key, shape))
     rows = jax.ShapeDtypeStruct((REAL, size), jnp.float32), jax.ShapeDtypeStruct((REAL, CLASSES), jnp.float32)
     draw = streams.Draw(variables, *rows)
     distil = functools.partial(distillation.step, objective=objective, optimiser=adam)
@@ -45,11 +46,11 @@ def measure(ipc: int) -> dict:
     adapt = functools.partial(
         translation.step, sources=(source,), translator=translator, objective=objective, optimiser=moving
     )
-    translating = jax.eval_shape(lambda: translation.init(translation.fresh(translator, key, SHAPE), (source,), moving))
+    translating = jax.eval_shape(lambda: translation.init(translation.fresh(translator, key, shape), (source,), moving))
     found = {"distill": _bytes(distil, state, draw), "translate": _bytes(adapt, translating, draw)}
     kept = 4 * (TARGET - REAL) * (size + CLASSES)
     found |= {"distill_with_target": found["distill"] + kept}
-    return {"ipc": ipc} | found | {"ratio": round(found["translate"] / found["distill"], 2)}
+    return {"ipc": ipc, "side": side} | found | {"ratio": round(found["translate"] / found["distill"], 2)}
 
 
 def unrolled(steps: int) -> dict:
@@ -75,8 +76,9 @@ def _room(*shape: int) -> jax.ShapeDtypeStruct:
 
 
 def main() -> None:
-    """Measure at the paper's IPCs, and at several numbers of inner steps."""
-    report = {"rows": [measure(ipc) for ipc in (1, 10, 50)], "bilevel": [unrolled(steps) for steps in (1, 4, 16, 64)]}
+    """Measure at the paper's IPCs, at 64x64, and at several numbers of inner steps."""
+    sizes = ((1, 32), (10, 32), (50, 32), (1, 64), (10, 64))
+    report = {"rows": [measure(*size) for size in sizes], "bilevel": [unrolled(steps) for steps in (1, 4, 16, 64)]}
     print(*report["rows"], *report["bilevel"], sep="\n", flush=True)
     workdir.write(sweep.RESULTS / "memory.json", report | provenance.summary())
 

@@ -140,11 +140,11 @@ def unseen() -> str:
 
 def memory() -> str:
     """Bytes of compiled steps."""
-    lines = ["| images a class | `1 Net` step (MB) | with its cached features | adaptation step | ratio |"]
-    lines += ["|---|---|---|---|---|"]
+    lines = ["| side | images a class | `1 Net` step (MB) | with its cached features | adaptation step | ratio |"]
+    lines += ["|---|---|---|---|---|---|"]
     for row in (load("memory") or {"rows": []})["rows"]:
         sizes = " | ".join(f"{row[name] / 1e6:.0f}" for name in ("distill", "distill_with_target", "translate"))
-        lines.append(f"| {row['ipc']} | {sizes} | {row['ratio']:.2f} |")
+        lines.append(f"| {row['side']} | {row['ipc']} | {sizes} | {row['ratio']:.2f} |")
     return "\n".join(lines)
 
 

@@ -1,12 +1,12 @@
-"""Does a translator carry over to sets that it did not learn on: what it gains there, by how many it did learn on.
+"""Does a translator carry over to sets that it did not learn on: what it gains there, by how much it learned.
 
     python -m fsdd.main --config=configs/pretrain_cpu.py --workdir=runs/pretrain_cpu
     python -m experiments.unseen --data_dir ~/tensorflow_datasets
 
-Translators learn on the first so many subsets of the store, for fewer steps than that of all of them (`steps` says how
-many), and are judged without adaptation, by ridge heads in
-networks and on real images that neither they nor the distillation saw: on subsets they learned on, on subsets of the
-same store held out, and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
+Beside the translator of that run stands one that learned on the store's first 15 subsets, for fewer steps, and those of
+other runs on the same store (`--others`). They are judged without adaptation, by ridge heads in networks and on real
+images that neither they nor the distillation saw: on subsets they learned on, on subsets of the same store held out,
+and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from fsdd.methods import translation
 from fsdd.methods.streams import Real
 from fsdd.pretraining import batches, cache
 
-COUNTS, STEPS, JUDGED, IMAGES, NETWORKS = (15,), 600, 8, 500, 6
+FEW, STEPS, JUDGED, IMAGES, NETWORKS = 15, 600, 8, 500, 6
 
 
 def config_of(data_dir: str | None, **fields):
@@ -39,15 +39,15 @@ def config_of(data_dir: str | None, **fields):
     return config
 
 
-def learn(root: pathlib.Path, stored: pathlib.Path, count: int, data_dir: str | None) -> pathlib.Path:
-    """The folder of a translator that learned on the first `count` subsets of a store."""
-    folder = root / f"unseen_{count}"
+def learn(root: pathlib.Path, stored: pathlib.Path, data_dir: str | None) -> pathlib.Path:
+    """The workdir of a translator that learned on the first few subsets of a store."""
+    folder = root / f"unseen_{FEW}"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "cache").exists():
         (folder / "cache").symlink_to((stored / "cache").absolute())
-    fields = {"subsets__count": count, "pretrain__steps": STEPS, "pretrain__every": STEPS, "pretrain__held_out": 1}
+    fields = {"subsets__count": FEW, "pretrain__steps": STEPS, "pretrain__every": STEPS, "pretrain__held_out": 1}
     pipeline.run(config_of(data_dir, **fields), folder, "pretrain")
-    return folder / "translator"
+    return folder
 
 
 def subsets(kept: cache.Cache, indices) -> list[tuple[SyntheticSet, Judge]]:
@@ -87,12 +87,13 @@ def main() -> None:
     parser.add_argument(
         "--store", default="pretrain_cpu", help="the workdir under root with the store and a translator"
     )
+    parser.add_argument("--others", nargs="*", default=[], help="more workdirs under root, on the same store")
     parser.add_argument("--data_dir", default=None)
     arguments = parser.parse_args()
     stored = arguments.root / arguments.store
     kept = cache.prepare(configs.resolve(config_of(arguments.data_dir)), stored)
-    folders = {count: learn(arguments.root, stored, count, arguments.data_dir) for count in COUNTS}
-    folders[kept.config.subsets.count] = stored / "translator"
+    others = [arguments.root / name for name in arguments.others]
+    folders = [learn(arguments.root, stored, arguments.data_dir), *others, stored]
     groups = {
         "learned on": subsets(kept, range(JUDGED)),
         "held out": subsets(kept, batches.split(kept.config.subsets.count)[1][-JUDGED:]),
@@ -101,12 +102,13 @@ def main() -> None:
     shape, rows = kept.data.image_shape, []
     before = {name: [judge(one) for one, judge in pairs] for name, pairs in groups.items()}
     translator = translators.build(kept.config, "fresh", shape[-1])
-    for count, folder in folders.items():
-        variables = translators.load(translator, folder, shape)
+    for folder in folders:
+        variables = translators.load(translator, folder / "translator", shape)
+        card = workdir.read(folder / "translator" / "card.json")
         for name, pairs in groups.items():
             after = [judge(translation.translate(translator, variables, one)) for one, judge in pairs]
-            steps = workdir.read(folder / "card.json")["steps"]
-            row = {"subsets": count, "steps": steps, "group": name, "sets": len(pairs)}
+            learned = {"subsets": card["config"]["subsets.count"], "steps": card["steps"]}
+            row = learned | {"group": name, "sets": len(pairs)}
             for figure in ("accuracy", "nfr_scaled"):
                 old, new = (np.array([one[figure] for one in scores]) for scores in (before[name], after))
                 row[figure] = round(float(old.mean()), 4)
