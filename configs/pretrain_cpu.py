@@ -25,6 +25,6 @@ def get_config():
     config.compute.lane_images = 28
     pretrain = config.pretrain
     pretrain.width, pretrain.scaled = 64, True
-    pretrain.steps, pretrain.subsets, pretrain.uses, pretrain.group, pretrain.real_images = 10_000, 2, 4, 32, 256
-    pretrain.rate, pretrain.final, pretrain.warmup, pretrain.every = 1e-3, 0.01, 0.05, 500
+    pretrain.steps, pretrain.subsets, pretrain.uses, pretrain.group, pretrain.real_images = 3000, 2, 4, 32, 256
+    pretrain.rate, pretrain.final, pretrain.warmup, pretrain.every = 5e-4, 0.01, 0.05, 250
     return config

@@ -56,7 +56,6 @@ def main() -> None:
         config = pretrain_cpu.get_config()
         config.data_dir, config.pretrain.target = arguments.data_dir, arguments.target
         common = {"subsets.count": arguments.count, "pretrain.every": 150, "pretrain.held_out": 15}
-        common |= {"pretrain.rate": 5e-4}
         config.update_from_flattened_dict(common | VARIANTS[name])
         try:
             stage = pipeline.run(config, folder, "pretrain")["stages"]["pretrain"]

@@ -1,7 +1,7 @@
 """A whole pre-training run, from a config and a workdir: the store of cached subsets, and the translator.
 
 <workdir>/cache/         the store: see fsdd/data/store.py
-<workdir>/pretrain/      the pre-training stage's record: see fsdd/pretraining.py
+<workdir>/pretrain/      the pre-training stage's record: see learning.py
 <workdir>/translator/    what comes of it: an Orbax checkpoint with a card
 <workdir>/results.json   the config, and the figures of both stages
 """
