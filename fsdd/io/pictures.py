@@ -180,7 +180,7 @@ def curve(
     axes.grid(color="#DDDDDD", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 4:  # A long legend would cover the lines.
-        figure.legend(fontsize=12, frameon=False, loc="outside right center", handlelength=1.5)
+        figure.legend(fontsize=12, frameon=False, loc="outside right center", handlelength=2.5)
     else:
         axes.legend(fontsize=13, frameon=False)
     with replacing(pathlib.Path(path)) as temporary:
