@@ -157,7 +157,10 @@ VALUES = {
     "unknown augmentation": (["evaluate.policy=mixup"], ["config.evaluate.policy is 'mixup'", "dsa"]),
     "unknown whitening": (["whitening.kind=pca"], ["config.whitening.kind is 'pca'", "zca"]),
     "unknown dtype": (["network.dtype=float64"], ["config.network.dtype is 'float64'", "float32, bfloat16"]),
-    "no test images": (["test_fraction=0.0"], ["config.test_fraction is 0.0", "no test images", "evaluate.networks=0"]),
+    "no test images": (
+        ["dataset=digits", "test_fraction=0.0", "evaluate.networks=1"],
+        ["config.test_fraction is 0.0", "no test images", "evaluate.networks=0"],
+    ),
     "all images held out": (["test_fraction=1.0"], ["config.test_fraction is 1.0", "between 0 and 1"]),
     "chunk is zero": (["compute.chunk=0"], ["config.compute.chunk is 0", "at least 1"]),
     "translate.ipcs of words": (["translate.ipcs=many"], ["config.translate.ipcs is ('many',)", "above 0"]),
