@@ -102,6 +102,7 @@ def sections() -> list[Section]:
             lambda: [row for name in tables.SWEEPS for row in tables.load(name)],
         ),
         Section("The translator that comes with the package", "How it learned.", tables.shipped),
+        Section("Where pre-training starts, and how it spends its work", "", tables.pretraining, ("pretraining.png",)),
         Section(
             "Does it carry over", "To sets it did not learn on, by how many it did; then to other sets.", tables.unseen
         ),
