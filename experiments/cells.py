@@ -97,7 +97,6 @@ _SCALES: dict[str, dict[str, Any]] = {
         "bilevel.steps": 100,
         "bilevel.inner": 16,
         "bilevel.batch": 128,
-        "bilevel.rate": 1e-3,
         "frepo.steps": 4000,
         "frepo.batch": 256,
         "frepo.rate": 3e-3,

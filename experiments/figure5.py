@@ -47,9 +47,12 @@ def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]
     groups = continual.class_order(data.num_classes, arguments.steps, order)
     arrivals, seconds, whitening = [], [], None
     for step, classes in enumerate(groups):
-        folder = arguments.root / f"{scale}_continual" / f"{row}_ipc{arguments.ipc}_order{order}_step{step}"
+        root, suffix = arguments.root / f"{scale}_continual", f"_ipc{arguments.ipc}_order{order}_step{step}"
+        folder, after = root / f"{row}{suffix}", cells.METHODS[row].after
         config = step_config(row, dataset, arguments.ipc, scale, tuple(map(int, classes)), arguments.data_dir)
         config.evaluate.networks = 0
+        if after:
+            sweep.borrow(config, root / f"{after}{suffix}", folder)
         results = pipeline.run(config, folder)
         seconds.append(round(sum(stage["wall_seconds"] for stage in results["stages"].values()), 2))
         kept = stored.load(folder / "synthetic.npz", need_whitening=True)

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import ml_collections
+
 from fsdd import config as configs
 from fsdd import pipeline
 from fsdd.errors import UserError
@@ -51,11 +53,18 @@ def run(row: Row, root: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
     folder = root / row.name
     config = resolved(row, data_dir)
     if row.after:
-        for stage in configs.resolve(config).stages:
-            source = root / row.after / stage
-            if (source / "result.json").is_file() and not (folder / stage).exists():
-                shutil.copytree(source, folder / stage)
+        borrow(config, root / row.after, folder)
     return summary(row, pipeline.run(config, folder))
+
+
+def borrow(config: ml_collections.ConfigDict, source: pathlib.Path, folder: pathlib.Path) -> None:
+    """Copy the finished stages of another workdir that this config has too; their fields must agree."""
+    for stage in configs.resolve(config).stages:
+        if (source / stage / "result.json").is_file() and not (folder / stage).exists():
+            partial = folder / f"{stage}.part"
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(source / stage, partial)
+            partial.rename(folder / stage)
 
 
 def summary(row: Row, results: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,13 @@ class SyntheticSet:
         images = jnp.concatenate([self.images, self.images[:, :, ::-1]])
         return SyntheticSet(images, jnp.concatenate([self.labels, self.labels]))
 
+    def some(self, key: jax.Array, count: int) -> "SyntheticSet":
+        """At most `count` of its images, which ones `key` decides."""
+        if len(self) <= count:
+            return self
+        rows = jax.random.permutation(key, len(self))[:count]
+        return SyntheticSet(self.images[rows], self.labels[rows])
+
     def decoded(self, factor: int) -> "SyntheticSet":
         """The set whose images are those that networks see: see `decode`."""
         return self.replace(images=decode(self.images, factor))

@@ -82,15 +82,18 @@ def fit(pixels: np.ndarray, kind: str = "auto", regularisation: float = 0.1) -> 
     """
     channels = pixels.shape[-1]
     if kind == "standardize" or (kind == "auto" and channels == 1):
-        flat = pixels.reshape(-1, channels)
-        scale = 255.0 if pixels.dtype == np.uint8 else 1.0
-        mean, std = flat.mean(0, dtype=np.float64) / scale, flat.std(0, dtype=np.float64) / scale
-        return Whitening(*(_float32(mean, _positive(std))))
+        return Whitening(*_float32(*_channel_statistics(pixels)))
+    few = len(pixels) < int(np.prod(pixels.shape[1:]))
+    return (_fit_few if few else _fit_many)(pixels, regularisation)
+
+
+def _fit_many(pixels: np.ndarray, regularisation: float) -> Whitening:
+    """ZCA by the covariance, `[d, d]`."""
     pixel_mean, covariance = _moments(pixels)
     # Channel statistics follow from the pixelwise moments: no second pass over the images.
-    by_channel = pixel_mean.reshape(-1, channels)
+    by_channel = pixel_mean.reshape(-1, pixels.shape[-1])
     channel_mean = by_channel.mean(0)
-    second = (np.diag(covariance).reshape(-1, channels) + np.square(by_channel)).mean(0)
+    second = (np.diag(covariance).reshape(by_channel.shape) + np.square(by_channel)).mean(0)
     channel_std = _positive(np.sqrt(np.maximum(second - np.square(channel_mean), 0)))
     divisor = np.tile(channel_std, len(by_channel))
     mean = (pixel_mean - np.tile(channel_mean, len(by_channel))) / divisor
@@ -100,6 +103,40 @@ def fit(pixels: np.ndarray, kind: str = "auto", regularisation: float = 0.1) -> 
     root = np.sqrt(values).astype(np.float32)
     transform, inverse = (vectors / root) @ vectors.T, (vectors * root) @ vectors.T
     return Whitening(*_float32(channel_mean, channel_std, mean, transform, inverse))
+
+
+def _fit_few(pixels: np.ndarray, regularisation: float) -> Whitening:
+    """ZCA of fewer images than they have values, by their products with each other, `[n, n]`.
+
+    With X the standardised, centred images `[n, d]`, X X^T / n = V diag(l) V^T and r what is added to eigenvalues,
+
+        transform = I / sqrt(r) - X^T V diag(1 / (n sqrt(r) sqrt(l + r) (sqrt(l + r) + sqrt(r)))) V^T X
+        inverse = I sqrt(r) + X^T V diag(1 / (n (sqrt(l + r) + sqrt(r)))) V^T X
+
+    which never divide by an eigenvalue.
+    """
+    channel_mean, channel_std = _channel_statistics(pixels)
+    images = ((_unit(pixels) - channel_mean.astype(np.float32)) / channel_std.astype(np.float32)).reshape(
+        len(pixels), -1
+    )
+    mean = images.mean(0, dtype=np.float64).astype(np.float32)
+    images -= mean
+    n, d = images.shape
+    values, vectors = np.linalg.eigh(images @ images.T / n)
+    added = regularisation * values.sum() / d
+    root, least = np.sqrt(np.maximum(values, 0) + added), np.sqrt(added)
+    within = vectors.T @ images
+    transform = -within.T @ (within / (n * least * root * (root + least))[:, None])
+    inverse = within.T @ (within / (n * (root + least))[:, None])
+    transform[np.diag_indices(d)] += 1 / least
+    inverse[np.diag_indices(d)] += least
+    return Whitening(*_float32(channel_mean, channel_std, mean, transform, inverse))
+
+
+def _channel_statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation `[c]` of pixels in [0, 1]."""
+    flat, scale = pixels.reshape(-1, pixels.shape[-1]), 255.0 if pixels.dtype == np.uint8 else 1.0
+    return flat.mean(0, dtype=np.float64) / scale, _positive(flat.std(0, dtype=np.float64) / scale)
 
 
 def _positive(std: np.ndarray) -> np.ndarray:

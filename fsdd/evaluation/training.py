@@ -73,15 +73,11 @@ def _step(network: nn.Module, recipe: Recipe, optimiser: optax.GradientTransform
     """One training step of one network: `(state, index, key, synthetic) -> (state, loss)`."""
 
     def step(state, index, key, synthetic):
-        size = len(synthetic)
         batch_key, augment_key = jax.random.split(jax.random.fold_in(key, index))
-        images, labels = synthetic.images, synthetic.labels
-        if size > recipe.batch:
-            rows = jax.random.permutation(batch_key, size)[: recipe.batch]
-            images, labels = images[rows], labels[rows]
-        images = augment.augment(augment_key, images, recipe.policy)
-        scale = 1 / labels.shape[-1] if recipe.mean_over_classes else 0.5
-        return regression.step(state, images, labels, network=network, optimiser=optimiser, scale=scale)
+        seen = synthetic.some(batch_key, recipe.batch)
+        images = augment.augment(augment_key, seen.images, recipe.policy)
+        scale = 1 / seen.labels.shape[-1] if recipe.mean_over_classes else 0.5
+        return regression.step(state, images, seen.labels, network=network, optimiser=optimiser, scale=scale)
 
     return step
 

@@ -59,14 +59,19 @@ def read(path: pathlib.Path) -> dict[str, Any] | None:
     return value
 
 
-def check(folder: pathlib.Path, fields: dict[str, Any]) -> None:
+def check(folder: pathlib.Path, fields: dict[str, Any], defaults: dict[str, Any]) -> None:
     """See that a stage's folder is new or was made with these very config fields.
+
+    A field that did not exist when it was made had the value that it has by default.
 
     Raises:
         UserError: it was made with others (the first that differs is named), or what it holds is damaged.
     """
     read(folder / "result.json")
-    compare(folder, read(folder / "config.json"), fields)
+    found = read(folder / "config.json")
+    if found is not None:
+        found = {name: defaults[name] for name in fields if name in defaults} | found
+    compare(folder, found, fields)
 
 
 def compare(folder: pathlib.Path, found: dict[str, Any] | None, fields: dict[str, Any], what: str = "config.") -> None:

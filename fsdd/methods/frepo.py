@@ -121,10 +121,7 @@ def move(
 ) -> tuple[distillation.State, regression.State, dict[str, jax.Array]]:
     """S by the loss of a draw in a network, then the network by S as it now is, or by some of it that `key` draws."""
     moving, metrics = distillation.step(moving, draw, objective=objective, optimiser=optimiser)
-    seen = moving.synthetic
-    if len(seen) > pool.batch:
-        rows = jax.random.permutation(key, len(seen))[: pool.batch]
-        seen = SyntheticSet(seen.images[rows], seen.labels[rows])
+    seen = moving.synthetic.some(key, pool.batch)
     images = seen.decoded(objective.factor).images
     member, _ = regression.step(member, images, seen.labels, network=objective.network, optimiser=pool.optimiser)
     return moving, member, metrics

@@ -24,8 +24,9 @@ def _textbook(pixels, regularisation=0.1):
     return (x @ vectors / np.sqrt(values) @ vectors.T).reshape(pixels.shape)
 
 
-def test_zca_is_the_textbook_formula():
-    pixels = _pixels()
+@pytest.mark.parametrize("n", [2, 40, 107, 108, 300], ids="{} images of 108 values".format)
+def test_zca_is_the_textbook_formula(n):
+    pixels = _pixels(n)
     wanted = _textbook(pixels)
     assert np.linalg.norm(whitening.fit(pixels).apply(pixels) - wanted) < 1e-5 * np.linalg.norm(wanted)
 
@@ -46,6 +47,15 @@ def test_inverse_gives_the_pixels_back(channels, kind):
     assert fitted.kind == ("zca" if kind == "zca" or (kind, channels) == ("auto", 3) else "standardize")
     assert np.abs(fitted.invert(fitted.apply(pixels)) - pixels / 255).max() < 1e-5
     assert fitted.apply(pixels).dtype == np.float32
+
+
+@pytest.mark.parametrize("n", [20, 107])
+def test_few_images_are_whitened_as_by_their_covariance(n):
+    pixels, unseen = _pixels(n), _pixels(50, seed=1)
+    few, many = whitening._fit_few(pixels, 0.1), whitening._fit_many(pixels, 0.1)
+    for name in ("channel_mean", "channel_std", "mean", "transform", "inverse"):
+        np.testing.assert_allclose(getattr(few, name), getattr(many, name), rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(few.apply(unseen), many.apply(unseen), rtol=1e-3, atol=1e-3)
 
 
 def test_floats_are_pixels_in_the_unit_interval():
