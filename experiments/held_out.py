@@ -76,7 +76,7 @@ def of_target(config: ml_collections.ConfigDict, data_dir: str | None, networks:
     """A judge by random training images of a config's set."""
     config = config.copy_and_resolve_references()
     config.data_dir = data_dir
-    data = runs.load(config, config.test_fraction)
+    data = runs.load(config, config.test_fraction, config.validation_fraction)
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     rows = np.random.default_rng(0).permutation(len(data.train_labels))[:images]
     labels = synthetic.centred_labels(data.train_labels[rows], data.num_classes)

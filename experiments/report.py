@@ -101,6 +101,13 @@ def sections() -> list[Section]:
             ("refine.png", "cifar10_ipc1.png"),
             lambda: [row for name in tables.SWEEPS for row in tables.load(name)],
         ),
+        Section(
+            "What networks learn before they refine",
+            "On validation images: a tenth of the training split.",
+            tables.taught,
+            (),
+            lambda: tables.load("taught"),
+        ),
         Section("The translator that comes with the package", "How it learned.", tables.shipped),
         Section("Where pre-training starts, and how it spends its work", "", tables.pretraining, ("pretraining.png",)),
         Section(

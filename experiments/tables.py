@@ -81,6 +81,20 @@ def caching() -> str:
     return "\n".join(lines)
 
 
+def taught() -> str:
+    """Refinement by what its networks had learned, on validation images."""
+    lines = ["| most updates | at rate | networks | uses | accuracy (%) | seconds of refinement |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for row in load("taught"):
+        if "refine" not in row["stages"]:
+            continue
+        fields, score, stage = row["fields"], row["evaluations"][-1], row["stages"]["refine"]
+        updates, rate = fields.get("refine.updates", 0), fields.get("refine.network_rate", 3e-4)
+        counts = f"{updates} | {rate:g} | {fields['refine.networks']} | {fields['refine.uses']}"
+        lines.append(f"| {counts} | {score['mean']:.1f} ± {score['std']:.1f} | {stage['wall_seconds']:.0f} |")
+    return "\n".join(lines)
+
+
 def shipped() -> str:
     """Points of the shipped translator's curve."""
     card = json.loads((ROOT / "fsdd" / "pretrained" / "tiny_imagenet32" / "card.json").read_text())
@@ -194,6 +208,7 @@ def main() -> None:
             precision,
             bench,
             caching,
+            taught,
             shipped,
             pretraining,
             unseen,

@@ -141,6 +141,8 @@ def default() -> ml_collections.ConfigDict:
             "data_dir": placeholder(str),
             "image_size": 0,
             "test_fraction": 0.2,
+            # Above 0, so much of each class's training images takes the place of the test split: to choose settings.
+            "validation_fraction": 0.0,
             # Some of its classes; () is all of them.
             "classes": (),
             "ipc": 1,

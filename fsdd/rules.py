@@ -62,6 +62,7 @@ _ORDER = (
 
 RULES: dict[str, tuple[Callable, str]] = {
     "test_fraction": _SHARE,
+    "validation_fraction": _SHARE,
     "image_size": _at_least(0),
     "classes": _CLASSES,
     "ipc": _at_least(1),

@@ -105,13 +105,14 @@ def build_objective(
     return nfr.Objective(network, **config.objective, scaled=scaled, factor=config.factor)
 
 
-def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealSet:
+def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0, validation_fraction: float = 0.0) -> RealSet:
     """The real set that a config names; what is worth telling about it is printed."""
     data = sources.load(
         config.dataset,
         data_dir=config.data_dir,
         image_size=config.image_size,
         test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
         seed=config.seed,
     )
     for note in data.notes:
@@ -128,7 +129,7 @@ def load(config: ml_collections.ConfigDict, test_fraction: float = 0.0) -> RealS
 
 def _load_target(config: ml_collections.ConfigDict) -> RealSet:
     """The set to distil, found fit for the config."""
-    data = load(config, config.test_fraction)
+    data = load(config, config.test_fraction, config.validation_fraction)
     if not len(data.test_images) and config.evaluate.networks:
         raise UserError(
             f"config.test_fraction is {config.test_fraction}, which leaves {data.name} no test images; allowed: a "

@@ -17,7 +17,13 @@ _KERAS_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load(
-    dataset: str, *, data_dir: str | None = None, image_size: int = 0, test_fraction: float = 0.2, seed: int = 0
+    dataset: str,
+    *,
+    data_dir: str | None = None,
+    image_size: int = 0,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.0,
+    seed: int = 0,
 ) -> RealSet:
     """Load a real set into host memory.
 
@@ -29,6 +35,7 @@ def load(
             to which each image is centre-cropped and resized.
         test_fraction: the part of each class held out for the test where there is no test split, below 1; with 0 there
             are then no test images.
+        validation_fraction: the part of each class's training images that takes the place of the test split, below 1.
         seed: which images are held out.
 
     Returns:
@@ -39,11 +46,16 @@ def load(
     """
     if image_size < 0:
         raise UserError(f"image_size: {image_size}; allowed are 0 (keep the size) and a side in pixels above 0")
-    if not 0 <= test_fraction < 1:
-        raise UserError(f"test_fraction: {test_fraction}; allowed are 0 and numbers above 0 and below 1")
+    for name, value in (("test_fraction", test_fraction), ("validation_fraction", validation_fraction)):
+        if not 0 <= value < 1:
+            raise UserError(f"{name}: {value}; allowed are 0 and numbers above 0 and below 1")
     real = _read(dataset, data_dir, image_size)
     _check(real)
-    return real if len(real.test_images) or not test_fraction else _hold_out(real, test_fraction, seed)
+    if test_fraction and not len(real.test_images):
+        real = _hold_out(real, test_fraction, seed, "no test split; held out")
+    if validation_fraction:
+        real = _hold_out(real, validation_fraction, seed, "in place of the test split, held out")
+    return real
 
 
 def _read(dataset: str, data_dir: str | None, image_size: int) -> RealSet:
@@ -170,8 +182,8 @@ def _check(real: RealSet) -> None:
         )
 
 
-def _hold_out(real: RealSet, fraction: float, seed: int) -> RealSet:
-    """Move `fraction` of each class to the test split: at least one image and not all, but none of a single image."""
+def _hold_out(real: RealSet, fraction: float, seed: int, why: str) -> RealSet:
+    """Make a test split of `fraction` of each class: at least one image and not all, but none of a single image."""
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(real.train_labels), bool)
     for label in range(real.num_classes):
@@ -179,9 +191,9 @@ def _hold_out(real: RealSet, fraction: float, seed: int) -> RealSet:
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held_out[generator.permutation(members)[:count]] = True
     if not held_out.any():
-        raise UserError(f"{real.name}: no test split, and none can be held out because each class has a single image")
+        raise UserError(f"{real.name}: no test images can be held out because each class has a single training image")
     total = len(held_out)
-    note = f"{real.name}: no test split; held out {held_out.sum()} of {total} images, stratified, with seed {seed}"
+    note = f"{real.name}: {why} {held_out.sum()} of {total} images, stratified, with seed {seed}"
     return dataclasses.replace(
         real,
         train_images=real.train_images[~held_out],

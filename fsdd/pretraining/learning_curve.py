@@ -65,6 +65,7 @@ def _target(cache: Cache, programs: Programs) -> Case:
         data_dir=made_by["data_dir"] or cache.config.data_dir,
         image_size=made_by["image_size"],
         test_fraction=made_by["test_fraction"],
+        validation_fraction=made_by.get("validation_fraction", 0.0),
         seed=made_by["seed"],
     )
     data = data.only(made_by["classes"]) if made_by.get("classes") else data

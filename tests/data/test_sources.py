@@ -101,6 +101,19 @@ def test_held_out_split_is_a_stratified_partition(tmp_path_factory, counts, frac
     assert ids(load(str(path), test_fraction=fraction, seed=seed).test_images) == test
 
 
+def test_validation_images_come_from_the_training_split_alone(tmp_path):
+    pixels = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None, None], (60, 2, 2))
+    labels = np.arange(60) % 3
+    arrays = {"train_images": pixels[:40], "train_labels": labels[:40]}
+    np.savez(tmp_path / "whole.npz", test_images=pixels[40:], test_labels=labels[40:], **arrays)
+    np.savez(tmp_path / "train.npz", **arrays)
+    real = load(str(tmp_path / "whole.npz"), validation_fraction=0.25)
+    assert sorted(ids(real.train_images) + ids(real.test_images)) == list(range(40))
+    # As if there were no test split at all.
+    assert ids(real.test_images) == ids(load(str(tmp_path / "train.npz"), test_fraction=0.25).test_images)
+    assert "in place of the test split" in real.notes[-1]
+
+
 def test_another_seed_holds_out_other_images():
     assert not np.array_equal(load("digits", seed=0).test_images, load("digits", seed=1).test_images)
 
@@ -198,7 +211,7 @@ ARRAY_ERRORS = {
     "empty": ({"train_images": noise(0, 3, 3), "train_labels": np.zeros(0, int)}, ["no training images"]),
     "nothing to hold out": (
         {"train_images": noise(2, 3, 3), "train_labels": np.array([0, 1])},
-        ["no test split", "single image"],
+        ["no test images", "single training image"],
     ),
     "objects": (GOOD | {"train_labels": np.array([0, 1, 0, None], dtype=object)}, ["plain arrays"]),
 }
@@ -603,6 +616,7 @@ def test_missing_and_damaged_tfds_files(tmp_path, spoil):
     [
         ({"image_size": -1}, ["image_size", "-1"]),
         ({"test_fraction": -0.1}, ["test_fraction", "-0.1"]),
+        ({"validation_fraction": 1.0}, ["validation_fraction", "1.0"]),
         ({"test_fraction": 1.0}, ["test_fraction", "1.0"]),
         ({"test_fraction": float("nan")}, ["test_fraction", "nan"]),
     ],
