@@ -81,8 +81,32 @@ def caching() -> str:
     return "\n".join(lines)
 
 
+def groups() -> str:
+    """Refinement by how many networks are held at once, on validation images."""
+    lines = ["| networks held at once | accuracy (%) | seconds of refinement |", "|---|---|---|"]
+    for row in load("groups"):
+        score = row["evaluations"][-1]
+        found = f"{score['mean']:.1f} ± {score['std']:.1f}"
+        if "refine" in row["stages"]:
+            held, seconds = row["fields"]["refine.group"], f"{row['stages']['refine']['wall_seconds']:.0f}"
+        else:
+            held, seconds = "none: the start", ""
+        lines.append(f"| {held} | {found} | {seconds} |")
+    return "\n".join(lines)
+
+
+def starts() -> str:
+    """Refinement from different starts, on validation images."""
+    lines = ["| start | accuracy (%) |", "|---|---|"]
+    first = [row | {"row": "starts_seed0"} for row in load("groups") if row["row"] == "groups_of_125"]
+    for row in (*first, *load("starts")):
+        score, name = row["evaluations"][-1], row["row"].removeprefix("starts_").replace("seed", "random, seed ")
+        lines.append(f"| {name} | {score['mean']:.1f} ± {score['std']:.1f} |")
+    return "\n".join(lines)
+
+
 def taught() -> str:
-    """Refinement by what its networks had learned, on validation images."""
+    """Refinement over networks that had learned the set, on validation images; a way that was given up."""
     lines = ["| most updates | at rate | networks | uses | accuracy (%) | seconds of refinement |"]
     lines += ["|---|---|---|---|---|---|"]
     for row in load("taught"):
@@ -208,6 +232,8 @@ def main() -> None:
             precision,
             bench,
             caching,
+            groups,
+            starts,
             taught,
             shipped,
             pretraining,

@@ -48,11 +48,9 @@ def _moving() -> dict[str, Any]:
             "label_rate": 1e-3,
             "ipcs": (),
         },
-        # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json. Before it serves, a network
-        # learns the set for at most so many `updates`; 0 leaves all as random as they are.
+        # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json.
         "refine": _stream(networks=32, uses=32, group=32, real_images=1024)
-        | {"optimiser": placeholder(str), "rate": 3e-3, "final": 0.1}
-        | {"updates": 0, "network_rate": 3e-4, "network_batch": 500},
+        | {"optimiser": placeholder(str), "rate": 3e-3, "final": 0.1},
         # FRePo's own figures.
         "frepo": {
             "steps": 500_000,

@@ -78,10 +78,6 @@ def passes(run: Run) -> dict[str, int]:
             times = 1 if stage == "translate" else len(sets)
             real = times * settings.networks * (settings.real_images or len(data.train_labels))
             found[stage] = real + THERE_AND_BACK * steps * passing
-            if stage == "refine":
-                # Half of the most updates is what a network learns on average.
-                seen = sum(min(images, settings.network_batch) for images in sets)
-                found[stage] += TRAINING * settings.networks * settings.updates * seen // 2
     images = config.ipc * config.factor**2 * data.num_classes
     steps = config.evaluate.steps or training.default_steps(images)
     one = TRAINING * steps * min(images, config.evaluate.batch) + len(data.test_labels)

@@ -17,7 +17,7 @@ from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.io import checkpoint, workdir
 from fsdd.io.resumable import Resumable
-from fsdd.methods import bilevel, distillation, frepo, optimisers, streams, teaching, translation
+from fsdd.methods import bilevel, distillation, frepo, optimisers, streams, translation
 from fsdd.networks import sampling
 from fsdd.run import Run, fixed_key, relevant
 
@@ -34,7 +34,7 @@ def run_all(run: Run) -> dict[str, SyntheticSet]:
         if stage == "translate":
             sets = {config.ipc: translate(run, sets)}
         else:
-            move = {"bilevel": learn_space, "distill": distill, "refine": refine, "frepo": follow_pool}[stage]
+            move = {"bilevel": learn_space, "frepo": follow_pool}.get(stage, move_images)
             sets = {ipc: move(run, stage, ipc, before) for ipc, before in sets.items()}
         left |= stage_files.kept(run, stage) | {stage: sets[config.ipc]}
     return left
@@ -91,10 +91,10 @@ def _keeping(folder: pathlib.Path, resumable: Resumable, steps: Iterator, marks:
         yield position, state, metrics
 
 
-def _on_stream(run: Run, stage: str, step: Callable, **networks) -> Callable:
-    """What `_follow` takes: `step` on the stage's stream; `networks` are those arguments of `streams.run`."""
+def _on_stream(run: Run, stage: str, step: Callable, fixed: sampling.Variables | None = None) -> Callable:
+    """What `_follow` takes: `step` on the stage's stream."""
     return functools.partial(
-        streams.run, _stream(run, stage), run.objective.network, run.real, _keys(run, stage), step, **networks
+        streams.run, _stream(run, stage), run.objective.network, run.real, _keys(run, stage), step, fixed=fixed
     )
 
 
@@ -105,43 +105,19 @@ def _optimiser(run: Run, stage: str):
     )
 
 
-def distill(run: Run, stage: str, ipc: int, before: SyntheticSet) -> SyntheticSet:
-    """`distill`: images and labels move in the one fixed network."""
+def move_images(run: Run, stage: str, ipc: int, before: SyntheticSet) -> SyntheticSet:
+    """`distill` or `refine`: images and labels move on the stage's stream."""
     folder = run.stage_folder(stage, ipc)
     if (done := stage_files.stored(folder)) is not None:
         return done
     optimiser = _optimiser(run, stage)
     step = functools.partial(distillation.step, objective=run.objective, optimiser=optimiser)
     state = distillation.init(jax.tree.map(jnp.copy, before), optimiser)
-    fixed = _space(run, ipc) if "bilevel" in run.config.stages else None
-    steps = _on_stream(run, stage, step, fixed=fixed)
-    state, record = _follow(run, stage, ipc, steps, state, lambda state: state.synthetic)
+    fixed = _space(run, ipc) if stage == "distill" and "bilevel" in run.config.stages else None
+    state, record = _follow(run, stage, ipc, _on_stream(run, stage, step, fixed), state, lambda state: state.synthetic)
     return stage_files.finish(
-        folder, state.synthetic, record, stage=stage, ipc=ipc, networks=run.config.distill.networks
+        folder, state.synthetic, record, stage=stage, ipc=ipc, networks=run.config[stage].networks
     )
-
-
-def refine(run: Run, stage: str, ipc: int, before: SyntheticSet) -> SyntheticSet:
-    """`refine`: images and labels move over networks in turn, which may learn the set before they serve."""
-    folder = run.stage_folder(stage, ipc)
-    if (done := stage_files.stored(folder)) is not None:
-        return done
-    settings, optimiser, stream = run.config.refine, _optimiser(run, stage), _stream(run, stage)
-    lesson = teaching.Lesson(settings.updates, settings.network_rate, settings.network_batch)
-    step = functools.partial(
-        teaching.step, objective=run.objective, optimiser=optimiser, group_steps=stream.group_steps
-    )
-    learning = {"network": run.objective.network, "lesson": lesson, "dispatch": run.config.compute.dispatch}
-    root = jax.random.fold_in(run.key(stage), 2)
-
-    def prepare(state, variables, index):
-        learned = state.learned.decoded(run.config.factor)
-        return teaching.teach(learned, variables, jax.random.fold_in(root, index), **learning)
-
-    steps = _on_stream(run, stage, step, prepare=prepare if settings.updates else None)
-    state = teaching.init(jax.tree.map(jnp.copy, before), optimiser)
-    state, record = _follow(run, stage, ipc, steps, state, lambda state: state.moving.synthetic)
-    return stage_files.finish(folder, state.moving.synthetic, record, stage=stage, ipc=ipc, networks=settings.networks)
 
 
 def follow_pool(run: Run, stage: str, ipc: int, before: SyntheticSet) -> SyntheticSet:

@@ -135,7 +135,6 @@ VALUES = {
     ),
     "the learned space after its use": (["stages=('distill','bilevel')"], ["config.stages", "bilevel first"]),
     "no inner step": (["bilevel.inner=0"], ["config.bilevel.inner is 0", "at least 1"]),
-    "fewer than no updates": (["refine.updates=-1"], ["config.refine.updates is -1", "at least 0"]),
     "no pool": (["frepo.pool=0"], ["config.frepo.pool is 0", "at least 1"]),
     "a set after the last step": (["evaluate.stages=distill@99"], ["('distill@99',)", "STAGE@STEP"]),
     "a set after no number of steps": (["evaluate.stages=distill@half"], ["('distill@half',)", "STAGE@STEP"]),

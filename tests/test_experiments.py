@@ -15,16 +15,17 @@ from experiments import (
     figure4c,
     figure5,
     figures,
+    groups,
     held_out,
     one_net,
     refine,
     report,
+    starts,
     sweep,
     table2,
     table3,
     table4,
     tables,
-    taught,
 )
 from experiments.sweep import Row
 from fsdd import config as configs
@@ -51,7 +52,9 @@ FIRST = Row("first", "quickstart", TINY | {"stages": ("distill",)})
 SECOND = Row("second", "quickstart", TINY | {"stages": ("distill", "refine")}, after="first")
 
 
-@pytest.mark.parametrize("row", [*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *taught.ROWS], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *groups.ROWS, *starts.ROWS], ids=lambda row: row.name
+)
 def test_commands_give_the_rows_own_config(row):
     words = shlex.split(sweep.command(row))
     assert words[:3] == ["python", "-m", "fsdd.main"]
@@ -62,7 +65,7 @@ def test_commands_give_the_rows_own_config(row):
 
 
 def test_row_names_are_unique():
-    names = [row.name for row in (*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *taught.ROWS)]
+    names = [row.name for row in (*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *groups.ROWS, *starts.ROWS)]
     assert len(names) == len(set(names))
 
 

@@ -21,7 +21,6 @@ FLAGS = [
     "--config.refine.networks=8",
     "--config.refine.group=4",
     "--config.refine.uses=40",
-    "--config.refine.updates=3",
     "--config.evaluate.stages=('refine',)",
     "--config.evaluate.networks=2",
     "--config.evaluate.steps=600",

@@ -98,9 +98,6 @@ def test_an_estimate_counts_the_work_that_is_left(finished, tmp_path):
     assert counted["distill"] == 3 * train + 2 * 60 * (10 + 20 + 30)
     assert counted["translate"] == 30 * 1024 + 2 * 30 * (20 + 30)
     assert counted["refine"] == 4 * 1024 + 2 * 40 * 10
-    taught = _config(**{"refine.updates": 6})
-    counted = estimate.passes(runs.prepare(taught, tmp_path / "taught"))
-    assert counted["refine"] == 4 * 1024 + 2 * 40 * 10 + 4 * 3 * 3 * 10
     assert estimate.describe(context) is None
     assert 0 < estimate.seconds_per_image(context.objective.network, context.real.images[:64]) < 1
 
@@ -116,11 +113,11 @@ def test_a_finished_run_is_loaded(finished):
 def test_a_stage_made_before_a_field_existed_had_its_default(finished, tmp_path):
     folder = shutil.copytree(finished[0], tmp_path / "older")
     fields = json.loads((folder / "refine" / "config.json").read_text())
-    del fields["refine.updates"]
+    del fields["refine.real_images"]
     (folder / "refine" / "config.json").write_text(json.dumps(fields))
     runs.prepare(_config(), folder)
-    with pytest.raises(UserError, match=r"refine.updates = 0, now it is 3"):
-        runs.prepare(_config(**{"refine.updates": 3}), folder)
+    with pytest.raises(UserError, match=r"refine.real_images = 1024, now it is 3"):
+        runs.prepare(_config(**{"refine.real_images": 3}), folder)
 
 
 def test_an_adapted_translator_starts_another_run(finished, tmp_path):

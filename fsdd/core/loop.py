@@ -33,29 +33,3 @@ def dispatcher(step: Callable, size: int) -> Callable:
         return jax.lax.scan(lambda c, i: step(c, i, *constants), carry, first + jnp.arange(size))
 
     return jax.jit(many, donate_argnums=0)
-
-
-def repeater(step: Callable, dispatch: int) -> Callable:
-    """Compile a step so that it can be taken any number of times, which need not be known when it is compiled.
-
-    Args:
-        step: `(carry, index, *constants) -> carry`, pure; index is an int32 scalar.
-        dispatch: 1 if each step is a dispatch of its own, as on CPU; else all of a call are one.
-
-    Returns:
-        `(carry, count, *constants) -> carry`; the carry is donated.
-    """
-    if dispatch == 1:
-        once = jax.jit(step, donate_argnums=0)
-
-        def singly(carry, count, *constants):
-            for index in range(count):
-                carry = once(carry, jnp.int32(index), *constants)
-            return carry
-
-        return singly
-
-    def together(carry, count, *constants):
-        return jax.lax.fori_loop(0, count, lambda index, c: step(c, index, *constants), carry)
-
-    return jax.jit(together, donate_argnums=0)

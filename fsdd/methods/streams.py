@@ -11,7 +11,6 @@ Which network serves step t, and which of its rows, is a function of (key, t) al
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -100,16 +99,13 @@ def fill(
     key: jax.Array,
     features_of: Callable,
     variables: sampling.Variables | None = None,
-    prepare: Callable | None = None,
 ) -> Group:
-    """Sample a group's networks, unless given, `prepare` them if need be, and pass real images through each."""
+    """Sample a group's networks, unless given, and push their real images through them, a chunk at a time."""
     size = len(real.images)
     count = min(stream.real_images or size, size)
     sample_key, rows_key = jax.random.split(key)
     if variables is None:
         variables = _sample_many(network, jax.random.split(sample_key, stream.group), real.images.shape[1:])
-    if prepare is not None:
-        variables = prepare(variables)
     rows = jnp.stack([_choose(jax.random.fold_in(rows_key, i), size, count) for i in range(stream.group)])
     chunk = min(stream.chunk, count)
     # The last chunk is filled up with row 0: one compiled shape; what it adds is cut off below.
@@ -161,7 +157,6 @@ def run(
     start: int = 0,
     dispatch: int = 1,
     fixed: sampling.Variables | None = None,
-    prepare: Callable | None = None,
 ) -> Iterator[tuple[int, object, dict]]:
     """Drive a moving part over a stream.
 
@@ -175,8 +170,6 @@ def run(
         start: the step that `state` has reached; a resumed run passes the same keys and goes on there.
         dispatch: the most steps per dispatch.
         fixed: the network of a stream of one, if it is not to be a random one.
-        prepare: `(state, variables, index) -> variables`, what group `index`'s random networks, `[g, ...]`, become
-            before they serve. A resumed run asks again in the middle of a group, and has to be given the same.
 
     Yields:
         `(steps done, state, metrics)` after each dispatch, metrics stacked to `[steps of it]` on the device. The state
@@ -190,8 +183,7 @@ def run(
     while position < stream.steps:
         index = position // stream.group_steps
         given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
-        ready = None if prepare is None else functools.partial(prepare, state, index=index)
-        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), features_of, given, ready)
+        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), features_of, given)
         while position < min((index + 1) * stream.group_steps, stream.steps):
             state, metrics = many(state, jnp.int32(position), group)
             position += size
