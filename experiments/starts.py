@@ -2,8 +2,8 @@
 
     python -m experiments.starts --data_dir ~/tensorflow_datasets
 
-A seed decides which real images a run starts from, and here which tenth of the training images takes the place of the
-test split; herding takes the images whose mean feature is closest to their class's. The networks are those of the seed.
+Herding takes the images whose mean feature is closest to their class's; all else is as in `experiments.groups`, whose
+random start is the one to compare with. Another seed changes the networks and the validation images as well.
 """
 
 from experiments import groups, sweep
