@@ -38,8 +38,8 @@ _FEW_SUBSETS = (
     "gain in ridge accuracy grows from 0.5 points after 15 subsets to 0.9 after 150 (results/unseen.json)"
 )
 _FEW_STEPS = (
-    "it took 100 of 4,000 outer steps, on 128 real images each, which did not lower their loss yet: 0.4425 in the mean of "
-    "the first 25, 0.4441 of the last (at rate 1e-3 that was 0.458, and the set had 25.4 ± 0.9)"
+    "it took 100 of 4,000 outer steps, on 128 real images each, which did not lower their loss yet: 0.4425 in the "
+    "mean of the first 25, 0.4441 of the last (at rate 1e-3 that was 0.458, and the set had 25.4 ± 0.9)"
 )
 # By scale and cell; each names what was measured (experiments/README.md).
 REASONS = {
