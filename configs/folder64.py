@@ -3,7 +3,8 @@
     python -m fsdd.main --config=configs/folder64.py --config.dataset=photos/
 
 The translator learned on images of 32x32; it is convolutional, and the one fixed network is the same. Whitening is what
-grows: its statistics are 12,288 x 12,288 (600 MB, some minutes of a CPU), those of 32x32 a sixteenth.
+grows: its statistics are 12,288 x 12,288 (600 MB each), those of 32x32 a sixteenth. Fitting them to 3,050 images took
+15 s and 2 GB on 2 cores.
 """
 
 from fsdd import config as configs

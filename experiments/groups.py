@@ -1,16 +1,17 @@
-"""How many of the networks of `Refine` are held at once: CIFAR-10, 1 image a class, 125 networks used 8 times each.
+"""What `Refine` owes to its start, and to how many networks are held at once: CIFAR-10, 1 image a class, 125 x 8.
 
     python -m experiments.groups --data_dir ~/tensorflow_datasets
 
 With one group of 125 every network is met once in 125 steps; with five of 25 its uses are closer together, and it is
-never met again. Chosen without the test split: a tenth of the training images takes its
-place. All rows start from one `1 Net` set, the first row's.
+never met again. Both start from one `1 Net` set, the first row's; the last row starts from herded images, those whose
+mean feature is closest to their class's, in the same networks. A tenth of the training images takes the place of the
+test split.
 """
 
 from experiments import sweep
 from experiments.sweep import Row
 
-START = {
+_START = {
     "validation_fraction": 0.1,
     "method": "refine",
     "distill.uses": 60,
@@ -18,11 +19,12 @@ START = {
     "distill.rate": 0.025,
 }
 ROWS = [
-    Row("groups_start", "cifar10_ipc1", START | {"method": "distill"}),
+    Row("groups_start", "cifar10_ipc1", _START | {"method": "distill"}),
     *(
-        Row(f"groups_of_{group}", "cifar10_ipc1", START | {"refine.group": group}, after="groups_start")
+        Row(f"groups_of_{group}", "cifar10_ipc1", _START | {"refine.group": group}, after="groups_start")
         for group in (125, 25)
     ),
+    Row("groups_herding", "cifar10_ipc1", _START | {"start": "herding"}),
 ]
 
 if __name__ == "__main__":

@@ -67,6 +67,11 @@ def _figure4c() -> str:
 
 def sections() -> list[Section]:
     """All parts, in order."""
+    return [*_of_the_paper(), *_of_our_own()]
+
+
+def _of_the_paper() -> list[Section]:
+    """Its tables and figures."""
     recorded = list(cells.load("cpu").values())
     return [
         Section(
@@ -94,6 +99,12 @@ def sections() -> list[Section]:
             ("figure4_nfr_cpu_cifar10_ipc1.png", "figure4_accuracy_cpu_cifar10_ipc1.png", "figure4c_cpu.png"),
         ),
         Section("Fig. 5: continual learning", "", _figure5, ("figure5_cpu.png",)),
+    ]
+
+
+def _of_our_own() -> list[Section]:
+    """What else was measured."""
+    return [
         Section(
             "One network, refinement and translation, at T of thousands",
             "Rows of earlier sweeps; `refine_*` start from `one_net_best_seed0`.",
@@ -102,18 +113,11 @@ def sections() -> list[Section]:
             lambda: [row for name in tables.SWEEPS for row in tables.load(name)],
         ),
         Section(
-            "How many networks refine at once",
+            "Refinement: its start, and how many networks are held at once",
             "On validation images: a tenth of the training split.",
             tables.groups,
             (),
             lambda: tables.load("groups"),
-        ),
-        Section(
-            "How much the start matters",
-            "Refinement from other real images, on validation images.",
-            tables.starts,
-            (),
-            lambda: tables.load("starts"),
         ),
         Section("The translator that comes with the package", "How it learned.", tables.shipped),
         Section("Where pre-training starts, and how it spends its work", "", tables.pretraining, ("pretraining.png",)),

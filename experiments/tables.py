@@ -82,39 +82,23 @@ def caching() -> str:
 
 
 def groups() -> str:
-    """Refinement by how many networks are held at once, on validation images."""
-    lines = ["| networks held at once | accuracy (%) | seconds of refinement |", "|---|---|---|"]
+    """Refinement by its start and by how many networks are held at once, on validation images."""
+    lines = ["| start | networks held at once | accuracy (%) | seconds of refinement |", "|---|---|---|---|"]
     for row in load("groups"):
-        score = row["evaluations"][-1]
-        found = f"{score['mean']:.1f} ± {score['std']:.1f}"
-        if "refine" in row["stages"]:
-            held, seconds = row["fields"]["refine.group"], f"{row['stages']['refine']['wall_seconds']:.0f}"
-        else:
-            held, seconds = "none: the start", ""
-        lines.append(f"| {held} | {found} | {seconds} |")
-    return "\n".join(lines)
-
-
-def starts() -> str:
-    """Refinement from different starts, on validation images."""
-    lines = ["| start | accuracy (%) |", "|---|---|"]
-    first = [row | {"row": "starts_seed0"} for row in load("groups") if row["row"] == "groups_of_125"]
-    for row in (*first, *load("starts")):
-        score, name = row["evaluations"][-1], row["row"].removeprefix("starts_").replace("seed", "random, seed ")
-        lines.append(f"| {name} | {score['mean']:.1f} ± {score['std']:.1f} |")
+        score, start = row["evaluations"][-1], row["fields"].get("start", "random")
+        held, seconds = "not refined", ""
+        if refined := row["stages"].get("refine"):
+            held, seconds = row["fields"]["refine.group"], f"{refined['wall_seconds']:.0f}"
+        lines.append(f"| {start} | {held} | {score['mean']:.1f} ± {score['std']:.1f} | {seconds} |")
     return "\n".join(lines)
 
 
 def taught() -> str:
     """Refinement over networks that had learned the set, on validation images; a way that was given up."""
-    lines = ["| most updates | at rate | networks | uses | accuracy (%) | seconds of refinement |"]
-    lines += ["|---|---|---|---|---|---|"]
+    lines = ["| most updates | networks | uses | accuracy (%) | seconds of refinement |", "|---|---|---|---|---|"]
     for row in load("taught"):
-        if "refine" not in row["stages"]:
-            continue
         fields, score, stage = row["fields"], row["evaluations"][-1], row["stages"]["refine"]
-        updates, rate = fields.get("refine.updates", 0), fields.get("refine.network_rate", 3e-4)
-        counts = f"{updates} | {rate:g} | {fields['refine.networks']} | {fields['refine.uses']}"
+        counts = f"{fields.get('refine.updates', 0)} | {fields['refine.networks']} | {fields['refine.uses']}"
         lines.append(f"| {counts} | {score['mean']:.1f} ± {score['std']:.1f} | {stage['wall_seconds']:.0f} |")
     return "\n".join(lines)
 
@@ -233,7 +217,6 @@ def main() -> None:
             bench,
             caching,
             groups,
-            starts,
             taught,
             shipped,
             pretraining,

@@ -70,8 +70,9 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
     """
     config = configs.resolve(config)
     workdir.check_place(folder)
+    defaults = configs.flat(configs.default())
     for index, stage in enumerate(config.stages):
-        workdir.check(folder / stage, relevant(config, config.stages[: index + 1]), configs.flat(configs.default()))
+        workdir.check(folder / stage, relevant(config, config.stages[: index + 1]), defaults)
     translates = "translate" in config.stages and not (folder / "translate" / "result.json").is_file()
     if translates:
         translators.check(config, "translate.init", distilled_here="distill" in config.stages)

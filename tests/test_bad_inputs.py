@@ -162,6 +162,10 @@ VALUES = {
         ["config.test_fraction is 0.0", "no test images", "evaluate.networks=0"],
     ),
     "all images held out": (["test_fraction=1.0"], ["config.test_fraction is 1.0", "between 0 and 1"]),
+    "all images for validation": (
+        ["validation_fraction=1.0"],
+        ["config.validation_fraction is 1.0", "between 0 and 1"],
+    ),
     "chunk is zero": (["compute.chunk=0"], ["config.compute.chunk is 0", "at least 1"]),
     "translate.ipcs of words": (["translate.ipcs=many"], ["config.translate.ipcs is ('many',)", "above 0"]),
     "translate.ipcs above the smallest class": (

@@ -79,6 +79,8 @@ def fit(pixels: np.ndarray, kind: str = "auto", regularisation: float = 0.1) -> 
         pixels: `[n, h, w, c]`, uint8 or float in [0, 1].
         kind: one of `KINDS`; "auto" is ZCA for colour and standardisation alone for grey images, as FRePo has it.
         regularisation: added to the covariance's eigenvalues, times their mean.
+
+    Fewer images than they have values, n < d, are fitted by their n x n products, at a cost of n d^2 instead of d^3.
     """
     channels = pixels.shape[-1]
     if kind == "standardize" or (kind == "auto" and channels == 1):
