@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import markdown
 
-from experiments import cells, sweep, table2, table3, table4, tables
+from experiments import cells, sweep, table2, table3, tables
 from fsdd.io.atomic import replacing
 
 OUT = sweep.RESULTS / "report.html"
@@ -37,34 +37,6 @@ class Section(NamedTuple):
     runs: Callable[[], list[dict[str, Any]]] = list
 
 
-def _table4() -> str:
-    found = tables.load("table4_cpu")
-    pairs = sorted({(one["dataset"], one["ipc"]) for one in found}) or [("cifar10", 1)]
-    return "\n\n".join(table4.markdown(found, *pair) for pair in pairs)
-
-
-def _figure5() -> str:
-    found = (tables.load("figure5_cpu") or {"runs": []})["runs"]
-    lines = [
-        "| row | order | images a class | accuracy after each step (%) | seconds of each step |",
-        "|---|---|---|---|---|",
-    ]
-    for one in found:
-        numbers = [", ".join(f"{value:.0f}" if name == "seconds" else f"{value:.1f}" for value in one[name])
-                   for name in ("accuracies", "seconds")]  # fmt: skip
-        lines.append(f"| {cells.METHODS[one['row']].title} | {one['order']} | {one['ipc']} | {' | '.join(numbers)} |")
-    return "\n".join(lines)
-
-
-def _figure4c() -> str:
-    found = tables.load("figure4c_cpu") or {"sets": []}
-    lines = ["| images a class | adapted on | `1 Net` | translated |", "|---|---|---|---|"]
-    for one in found["sets"]:
-        scores = " | ".join(f"{one[stage]['mean']:.1f} ± {one[stage]['std']:.1f}" for stage in ("distill", "translate"))
-        lines.append(f"| {one['ipc']} | {'yes' if one['seen'] else 'no'} | {scores} |")
-    return "\n".join(lines)
-
-
 def sections() -> list[Section]:
     """All parts, in order."""
     return [*_of_the_paper(), *_of_our_own()]
@@ -83,7 +55,7 @@ def _of_the_paper() -> list[Section]:
             lambda: recorded,
         ),
         Section("Table 2: accuracy and time", "", lambda: table2.markdown("cpu", cells.load("cpu"))),
-        Section("Table 4: other architectures", "", _table4, (), lambda: tables.load("table4_cpu")),
+        Section("Table 4: other architectures", "", tables.table4, (), lambda: tables.load("table4_cpu")),
         Section(
             "Fig. 1d: networks used",
             "CIFAR-10, one image a class; the networks that real images passed through.",
@@ -95,10 +67,10 @@ def _of_the_paper() -> list[Section]:
             "Fig. 4: adaptation",
             "Loss and ridge accuracy in the networks of adaptation, from three starts; then a translator adapted at "
             "some numbers of images a class, on sets of others.",
-            _figure4c,
+            tables.figure4c,
             ("figure4_nfr_cpu_cifar10_ipc1.png", "figure4_accuracy_cpu_cifar10_ipc1.png", "figure4c_cpu.png"),
         ),
-        Section("Fig. 5: continual learning", "", _figure5, ("figure5_cpu.png",)),
+        Section("Fig. 5: continual learning", "", tables.figure5, ("figure5_cpu.png",)),
     ]
 
 

@@ -188,6 +188,34 @@ def table3() -> str:
     return importlib.import_module("experiments.table3").markdown("cpu", cells.load("cpu"))
 
 
+def table4() -> str:
+    """Table 4 at the scale of 2 cores, for each number of images a class."""
+    found = load("table4_cpu")
+    pairs = sorted({(one["dataset"], one["ipc"]) for one in found}) or [("cifar10", 1)]
+    return "\n\n".join(importlib.import_module("experiments.table4").markdown(found, *pair) for pair in pairs)
+
+
+def figure4c() -> str:
+    """One adapted translator on sets of several numbers of images a class."""
+    lines = ["| images a class | adapted on | `1 Net` | translated |", "|---|---|---|---|"]
+    for one in (load("figure4c_cpu") or {"sets": []})["sets"]:
+        scores = " | ".join(f"{one[stage]['mean']:.1f} ± {one[stage]['std']:.1f}" for stage in ("distill", "translate"))
+        lines.append(f"| {one['ipc']} | {'yes' if one['seen'] else 'no'} | {scores} |")
+    return "\n".join(lines)
+
+
+def figure5() -> str:
+    """Continual learning: every row and class order, step by step."""
+    lines = ["| row | order | images a class | accuracy after each step (%) | seconds of each step |"]
+    lines += ["|---|---|---|---|---|"]
+    for one in (load("figure5_cpu") or {"runs": []})["runs"]:
+        accuracies = ", ".join(f"{value:.1f}" for value in one["accuracies"])
+        seconds = ", ".join(f"{value:.0f}" for value in one["seconds"])
+        title = cells.METHODS[one["row"]].title
+        lines.append(f"| {title} | {one['order']} | {one['ipc']} | {accuracies} | {seconds} |")
+    return "\n".join(lines)
+
+
 def ablation() -> str:
     """CIFAR-10 at one image a class: the measured rows of Table 3, the recipe of the configs among them."""
     lines = ["| row | accuracy (%) | paper | networks | seconds of distilling |", "|---|---|---|---|---|"]
@@ -226,6 +254,9 @@ def main() -> None:
             unrolled,
             table2,
             table3,
+            table4,
+            figure4c,
+            figure5,
             ablation,
         ):
             pattern = rf"(<!-- {function.__name__} -->\n).*?(<!-- end -->)"
