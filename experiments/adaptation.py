@@ -3,7 +3,7 @@
     python -m experiments.adaptation --data_dir ~/tensorflow_datasets
 
 `at_1e_4` and `random_at_1e_4` go from Table 3's `w/o Pre-Train` to the paper's settings, one after the other: its rate,
-then its start, a random translator instead of the identity. They begin with the set of Table 3's `1 Net`, if it is there.
+then its start, a random translator instead of the identity. They begin with the set of its `1 Net`, if it is there.
 """
 
 from experiments import sweep
