@@ -1,0 +1,66 @@
+"""What the size of a set's values is worth: networks trained on one `1 Net` set, its whitened images times a factor.
+
+    python -m experiments.scale runs/cpu/cifar10_ipc1_one_net --data_dir ~/tensorflow_datasets
+
+Networks learn faster from larger images, and have a fixed number of steps; a translator that only enlarged images would
+seem to have learned something. Same networks as the run's own evaluation. Writes results/scale.json.
+"""
+
+import argparse
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import held_out, sweep
+from fsdd import config as configs
+from fsdd import pipeline, provenance
+from fsdd import run as runs
+from fsdd.core import whitening
+from fsdd.evaluation import training
+from fsdd.io import workdir
+from fsdd.networks import registry
+
+
+def main() -> None:
+    """Train on each enlarged set."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.scale")
+    parser.add_argument("workdir", type=pathlib.Path)
+    parser.add_argument("--stage", default="distill")
+    parser.add_argument("--factors", type=float, nargs="+", default=[0.7, 1.0, 1.4, 2.0])
+    parser.add_argument("--networks", type=int, default=3)
+    parser.add_argument("--data_dir")
+    parser.add_argument("--out", type=pathlib.Path, default=sweep.RESULTS / "scale.json")
+    arguments = parser.parse_args()
+    config = held_out.config_of(arguments.workdir)
+    config.data_dir = arguments.data_dir
+    config = configs.resolve(config)
+    data = runs.load(config, config.test_fraction, config.validation_fraction)
+    fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
+    images, made = fitted.apply(data.test_images), held_out.load(arguments.workdir / arguments.stage / "set.npz")
+    made = made.decoded(config.factor)
+    recipe = pipeline.recipe(config.evaluate)
+    network = registry.build(
+        "convnet", data.num_classes, width=config.network.width, initialisation=config.evaluate.initialisation
+    )
+    root = runs.purpose_key(config.seed, "evaluate")
+    found = json.loads(arguments.out.read_text())["rows"] if arguments.out.exists() else []
+    for factor in arguments.factors:
+        row = {"set": arguments.workdir.name, "stage": arguments.stage, "factor": factor}
+        if any(row.items() <= one.items() for one in found):
+            continue
+        scaled, accuracies = made.replace(images=factor * made.images), []
+        for index in range(arguments.networks):
+            keys = jnp.stack([jax.random.fold_in(root, index)])
+            state = training.train(network, recipe, scaled, keys, config.compute.dispatch)
+            accuracies.append(100 * float(training.score(network, state.variables, images, data.test_labels)[0]))
+        spread = {"mean": round(float(np.mean(accuracies)), 2), "std": round(float(np.std(accuracies, ddof=1)), 2)}
+        found.append(row | spread | {"accuracies": np.round(accuracies, 2).tolist()})
+        print(found[-1], flush=True)
+        workdir.write(arguments.out, {"rows": found} | provenance.summary())
+
+
+if __name__ == "__main__":
+    main()
