@@ -8,6 +8,8 @@ import json
 import pathlib
 import re
 
+import numpy as np
+
 from experiments import cells, sweep
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -205,14 +207,17 @@ def figure4c() -> str:
 
 
 def figure5() -> str:
-    """Continual learning: every row and class order, step by step."""
-    lines = ["| row | order | images a class | accuracy after each step (%) | seconds of each step |"]
-    lines += ["|---|---|---|---|---|"]
-    for one in (load("figure5_cpu") or {"runs": []})["runs"]:
-        accuracies = ", ".join(f"{value:.1f}" for value in one["accuracies"])
-        seconds = ", ".join(f"{value:.0f}" for value in one["seconds"])
-        title = cells.METHODS[one["row"]].title
-        lines.append(f"| {title} | {one['order']} | {one['ipc']} | {accuracies} | {seconds} |")
+    """Continual learning: accuracy after each step, mean and standard deviation over class orders."""
+    found = load("figure5_cpu") or {"steps": 5, "runs": []}
+    after = " | ".join(f"after step {step}" for step in range(1, found["steps"] + 1))
+    lines = [f"| row | orders | {after} | seconds a step |", "|---" * (3 + found["steps"]) + "|"]
+    for row in dict.fromkeys(one["row"] for one in found["runs"]):
+        runs_of = [one for one in found["runs"] if one["row"] == row]
+        accuracies = np.array([one["accuracies"] for one in runs_of])
+        spread = [f" ± {value:.1f}" for value in accuracies.std(0, ddof=1)] if len(runs_of) > 1 else [""] * 9
+        means = [f"{mean:.1f}{value}" for mean, value in zip(accuracies.mean(0), spread, strict=False)]
+        seconds = np.mean([one["seconds"] for one in runs_of])
+        lines.append(f"| {cells.METHODS[row].title} | {len(runs_of)} | {' | '.join(means)} | {seconds:.0f} |")
     return "\n".join(lines)
 
 
@@ -234,34 +239,25 @@ def ablation() -> str:
     return "\n".join(lines)
 
 
+BLOCKS = (
+    runs, commands, precision, bench, caching, groups, taught, shipped, pretraining, unseen, transfer, memory, unrolled,
+    table2, table3, table4, figure4c, figure5, ablation,
+)  # fmt: skip
+PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md")
+
+
+def rendered(text: str) -> str:
+    """A page with what stands between `<!-- NAME -->` and `<!-- end -->` made anew."""
+    for block in BLOCKS:
+        pattern = rf"(<!-- {block.__name__} -->\n).*?(<!-- end -->)"
+        text = re.sub(pattern, lambda m, f=block: f"{m[1]}{f()}\n{m[2]}", text, flags=re.DOTALL)
+    return text
+
+
 def main() -> None:
-    """Replace what stands between `<!-- NAME -->` and `<!-- end -->` in both pages."""
-    for page in (ROOT / "README.md", ROOT / "experiments" / "README.md"):
-        text = page.read_text()
-        for function in (
-            runs,
-            commands,
-            precision,
-            bench,
-            caching,
-            groups,
-            taught,
-            shipped,
-            pretraining,
-            unseen,
-            transfer,
-            memory,
-            unrolled,
-            table2,
-            table3,
-            table4,
-            figure4c,
-            figure5,
-            ablation,
-        ):
-            pattern = rf"(<!-- {function.__name__} -->\n).*?(<!-- end -->)"
-            text = re.sub(pattern, lambda m, f=function: f"{m[1]}{f()}\n{m[2]}", text, flags=re.DOTALL)
-        page.write_text(text)
+    """Bring both pages up to date."""
+    for page in PAGES:
+        page.write_text(rendered(page.read_text()))
 
 
 if __name__ == "__main__":
