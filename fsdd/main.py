@@ -3,7 +3,7 @@
     python -m fsdd.main --config=configs/NAME.py [--config.FIELD=VALUE ...] [--workdir=FOLDER] [--stage=STAGE]
     python -m fsdd.main --inspect=FOLDER
 
---config         a Python file whose get_config() returns the config; configs/ has some
+--config         a Python file whose get_config() returns the config, or the name of one in configs/: quickstart
 --config.FIELD   another value for a field, such as --config.ipc=10; fsdd/config.py has all fields
 --workdir        where the run leaves everything; default runs/<name of the config file>
 --stage          run one stage of a config that pre-trains
@@ -117,7 +117,7 @@ def parse(argv: list[str]) -> Command | pathlib.Path:
         return pathlib.Path(known.inspect).expanduser()
     if known.config is None:
         raise UserError("--config is missing; allowed: a config file such as configs/quickstart.py")
-    path = pathlib.Path(known.config).expanduser()
+    path = _locate(known.config)
     config = _override(_read(path), rest)
     workdir = pathlib.Path(known.workdir or pathlib.Path("runs") / path.stem).expanduser()
     return Command(config, workdir, known.stage, _processes(known))
@@ -146,10 +146,21 @@ def _check_flags(arguments: list[str]) -> None:
             )
 
 
+def _locate(given: str) -> pathlib.Path:
+    """The config file that is meant: one that is there, or one that comes with the package, by its name."""
+    path = pathlib.Path(given).expanduser()
+    if path.is_file():
+        return path
+    package = importlib.util.find_spec("fsdd.configs")
+    folders = package.submodule_search_locations if package else ()
+    own = {file.stem: file for folder in folders for file in pathlib.Path(folder).glob("[!_]*.py")}
+    if given not in own:
+        raise UserError(f"--config is {given!r}, which is no file; allowed: a config file, or {', '.join(sorted(own))}")
+    return own[given]
+
+
 def _read(path: pathlib.Path) -> ml_collections.ConfigDict:
     """What get_config() of a Python file returns; whatever goes wrong in the file becomes one line."""
-    if not path.is_file():
-        raise UserError(f"--config is {str(path)!r}, which is no file; allowed: a config file as configs/ has some")
     loader = importlib.machinery.SourceFileLoader("config_file", str(path))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("config_file", loader))
     try:
