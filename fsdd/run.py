@@ -136,6 +136,8 @@ def _load_target(config: ml_collections.ConfigDict) -> RealSet:
             f"config.test_fraction is {config.test_fraction}, which leaves {data.name} no test images; allowed: a "
             "number above 0, or config.evaluate.networks=0"
         )
+    if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):
+        raise UserError(f"{data.name}: all training images are the same; allowed: a set of which two differ")
     side = data.image_shape[0]
     for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
         if side % value:

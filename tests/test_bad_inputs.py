@@ -242,6 +242,10 @@ DATA = {
         lambda folder, arrays: broken_arrays(folder, arrays, train_images=np.full((18, 6, 6), np.nan, np.float32)),
         ["broken.npz", "train_images", "NaN", "floats in [0, 1]"],
     ),
+    "one image many times": (
+        lambda folder, arrays: broken_arrays(folder, arrays, train_images=np.full((18, 6, 6), 7, np.uint8)),
+        ["broken", "all training images are the same"],
+    ),
     "no labels": (
         lambda folder, arrays: broken_arrays(folder, arrays, train_labels=None),
         ["broken.npz", "needed are train_images and train_labels"],
