@@ -1,11 +1,11 @@
-"""What `Refine` owes to its start, and to how many networks are held at once: CIFAR-10, 1 image a class, 125 x 8.
+"""What `Refine` over 125 networks owes to its start, to how many are held at once, and to their uses: CIFAR-10, IPC 1.
 
     python -m experiments.groups --data_dir ~/tensorflow_datasets
 
-With one group of 125 every network is met once in 125 steps; with five of 25 its uses are closer together, and it is
-never met again. Both start from one `1 Net` set, the first row's; the last row starts from herded images, those whose
-mean feature is closest to their class's, in the same networks. A tenth of the training images takes the place of the
-test split.
+Each serves 8 times, or as often as the row's name says. With one group of 125 every network is met once in 125 steps;
+with five of 25 its uses are closer together, and it is never met again. Rows start from one `1 Net` set, the first
+row's, or from herded images, those whose mean feature is closest to their class's; all in the same networks. A tenth of
+the training images takes the place of the test split.
 """
 
 from experiments import sweep
@@ -25,6 +25,8 @@ ROWS = [
         for group in (125, 25)
     ),
     Row("groups_herding", "cifar10_ipc1", _START | {"start": "herding"}),
+    Row("groups_24_uses", "cifar10_ipc1", _START | {"refine.uses": 24}, after="groups_start"),
+    Row("groups_herding_24_uses", "cifar10_ipc1", _START | {"start": "herding", "refine.uses": 24}, "groups_herding"),
 ]
 
 if __name__ == "__main__":
