@@ -24,7 +24,7 @@ from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.errors import UserError
 from fsdd.evaluation import training
-from fsdd.io import pictures, stored, workdir
+from fsdd.io import pictures, progress, stored, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.networks import registry
 from fsdd.pretraining import pipeline as pretraining
@@ -185,7 +185,8 @@ def _train_some(context, name, folder, network, way, synthetic, indices) -> list
     dispatch = config.compute.dispatch
     state = resumable.follow(training.run(network, way, synthetic, keys, state, start=start, dispatch=dispatch))
     images = context.whitening.apply(data.test_images)
-    accuracies = training.score(network, state.variables, images, data.test_labels)
+    with progress.bar("test images", len(images), unit="image") as bar:
+        accuracies = training.score(network, state.variables, images, data.test_labels, watch=bar.update)
     parameters = sum(leaf[0].size for leaf in jax.tree.leaves(state.variables["params"]))
     figures = resumable.figures()
     del figures["curve"]

@@ -15,7 +15,7 @@ from fsdd import config as configs
 from fsdd import provenance, stage_files, starts, translators
 from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet
-from fsdd.io import checkpoint, workdir
+from fsdd.io import checkpoint, progress, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.methods import bilevel, distillation, frepo, optimisers, streams, translation
 from fsdd.networks import sampling
@@ -94,8 +94,9 @@ def _keeping(folder: pathlib.Path, resumable: Resumable, steps: Iterator, marks:
 def _on_stream(run: Run, stage: str, step: Callable, fixed: sampling.Variables | None = None) -> Callable:
     """What `_follow` takes: `step` on the stage's stream."""
     return functools.partial(
-        streams.run, _stream(run, stage), run.objective.network, run.real, _keys(run, stage), step, fixed=fixed
-    )
+        streams.run, _stream(run, stage), run.objective.network, run.real, _keys(run, stage), step, fixed=fixed,
+        watch=functools.partial(progress.waiting, "real images"),
+    )  # fmt: skip
 
 
 def _optimiser(run: Run, stage: str):

@@ -5,6 +5,7 @@ import numpy as np
 
 from fsdd.core import synthetic
 from fsdd.core.synthetic import SyntheticSet
+from fsdd.io import progress
 from fsdd.methods import streams
 from fsdd.networks import sampling
 from fsdd.run import Run, fixed_key
@@ -32,11 +33,13 @@ def _herded(run: Run, count: int) -> np.ndarray:
     variables = fixed_network(run)
     features_of = jax.jit(lambda images: sampling.features(network, variables, images))
     found = []
-    for label in range(run.data.num_classes):
-        rows = np.flatnonzero(labels == label)
-        # Filled up to whole chunks: one compiled shape.
-        padded = np.pad(rows, (0, -len(rows) % chunk))
-        parts = [features_of(run.real.images[padded[at : at + chunk]]) for at in range(0, len(rows), chunk)]
-        features = np.concatenate([np.asarray(part) for part in parts])[: len(rows)]
-        found.append(rows[synthetic.herd(features, count)])
+    with progress.bar("herding", len(labels), unit="image") as bar:
+        for label in range(run.data.num_classes):
+            rows = np.flatnonzero(labels == label)
+            # Filled up to whole chunks: one compiled shape.
+            padded = np.pad(rows, (0, -len(rows) % chunk))
+            parts = [features_of(run.real.images[padded[at : at + chunk]]) for at in range(0, len(rows), chunk)]
+            features = np.concatenate([np.asarray(part) for part in parts])[: len(rows)]
+            found.append(rows[synthetic.herd(features, count)])
+            bar.update(len(rows))
     return np.concatenate(found)

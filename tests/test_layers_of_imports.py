@@ -22,7 +22,7 @@ ALLOWED = {
     "config": {"presets", "rules"},
     "translators": {"networks", "methods", "io", "config", "provenance"},
     "run": {"core", "networks", "methods", "evaluation", "data", "io", "config", "provenance", "translators"},
-    "starts": {"core", "networks", "methods", "run"},
+    "starts": {"core", "networks", "methods", "io", "run"},
     "stage_files": {"core", "io", "config", "provenance", "run"},
     "stages": {
         *("core", "networks", "methods", "io", "config", "provenance"),

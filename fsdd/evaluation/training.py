@@ -162,7 +162,15 @@ def _map(function: Callable) -> Callable:
     return mapped
 
 
-def score(network: nn.Module, variables: sampling.Variables, images, classes, *, chunk: int = 250) -> np.ndarray:
+def score(
+    network: nn.Module,
+    variables: sampling.Variables,
+    images: np.ndarray,
+    classes: np.ndarray,
+    *,
+    chunk: int = 250,
+    watch: Callable[[int], object] = lambda _: None,
+) -> np.ndarray:
     """Test accuracy of each network.
 
     Args:
@@ -171,6 +179,7 @@ def score(network: nn.Module, variables: sampling.Variables, images, classes, *,
         images: whitened `[n, h, w, c]`.
         classes: int `[n]`.
         chunk: images per dispatch.
+        watch: is told of so many more images whenever some have been classified.
 
     Returns:
         float64 `[k]`, shares of images classified right.
@@ -186,5 +195,9 @@ def score(network: nn.Module, variables: sampling.Variables, images, classes, *,
         short = chunk - len(batch)
         # Padding keeps one compiled shape; predictions of the padding are cut off.
         chunks.append(predict(variables, jnp.pad(batch, ((0, short), (0, 0), (0, 0), (0, 0))))[:, : chunk - short])
-    predictions = np.concatenate([np.asarray(part) for part in chunks], axis=1)
+    predictions = []
+    for part in chunks:
+        predictions.append(np.asarray(part))
+        watch(part.shape[1])
+    predictions = np.concatenate(predictions, axis=1)
     return np.mean(predictions == np.asarray(classes), axis=1)

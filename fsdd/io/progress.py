@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 
 import jax
 from tqdm import tqdm
@@ -31,13 +32,43 @@ class _CompileClock:
 compile_clock = _CompileClock()
 
 
-def bar(label: str, total: int, start: int = 0, unit: str = "step") -> tqdm:
+class Bar(tqdm):
     """A progress bar on standard error, redrawn at most twice a second (every 30 s where nobody watches)."""
-    watched = sys.stderr.isatty()
-    return tqdm(
-        desc=label, total=total, initial=start, unit=unit, mininterval=0.5 if watched else 30.0, dynamic_ncols=watched,
-        smoothing=0.05,
-    )  # fmt: skip
+
+    shown: "Bar | None" = None
+
+    def __init__(self, label: str, total: int, start: int, unit: str):
+        """Of `total` units, `start` of them done."""
+        watched = sys.stderr.isatty()
+        super().__init__(
+            desc=label, total=total, initial=start, unit=unit, mininterval=0.5 if watched else 30.0,
+            dynamic_ncols=watched, smoothing=0.05,
+        )  # fmt: skip
+        self._said_at = time.monotonic()
+        Bar.shown = self
+
+    def say(self, text: str) -> None:
+        """Show what the next step waits for, until there is something else to show."""
+        if time.monotonic() - self._said_at >= self.mininterval:
+            self._said_at = time.monotonic()
+            self.set_postfix_str(text)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        super().close()
+        if Bar.shown is self:
+            Bar.shown = None
+
+
+def bar(label: str, total: int, start: int = 0, unit: str = "step") -> Bar:
+    """A bar, which is the one shown until it is closed."""
+    return Bar(label, total, start, unit)
+
+
+def waiting(what: str, done: int, total: int) -> None:
+    """Say on the bar that is shown, if any, how much is done of what its next step waits for."""
+    if Bar.shown is not None:
+        Bar.shown.say(f"{what} {done:,}/{total:,}")
 
 
 def duration(seconds: float) -> str:

@@ -99,8 +99,12 @@ def fill(
     key: jax.Array,
     features_of: Callable,
     variables: sampling.Variables | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Group:
-    """Sample a group's networks, unless given, and push their real images through them, a chunk at a time."""
+    """Sample a group's networks, unless given, and push their real images through them, a chunk at a time.
+
+    `watch` is told how many images have passed, and of how many; to know, it waits for the device.
+    """
     size = len(real.images)
     count = min(stream.real_images or size, size)
     sample_key, rows_key = jax.random.split(key)
@@ -113,7 +117,13 @@ def fill(
     features = []
     for i in range(stream.group):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
-        chunks = [features_of(one, real.images, padded[i, at : at + chunk]) for at in range(0, count, chunk)]
+        chunks = []
+        for at in range(0, count, chunk):
+            chunks.append(features_of(one, real.images, padded[i, at : at + chunk]))
+            if watch is not None and at:
+                # One chunk behind, so that the device has work while we wait.
+                jax.block_until_ready(chunks[-2])
+                watch(i * count + at, stream.group * count)
         features.append(jnp.concatenate(chunks)[:count])
     # A single network's features are the bulk of memory (all of T): reshape, do not copy.
     stacked = features[0][None] if stream.group == 1 else jnp.stack(features)
@@ -157,6 +167,7 @@ def run(
     start: int = 0,
     dispatch: int = 1,
     fixed: sampling.Variables | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, object, dict]]:
     """Drive a moving part over a stream.
 
@@ -170,6 +181,7 @@ def run(
         start: the step that `state` has reached; a resumed run passes the same keys and goes on there.
         dispatch: the most steps per dispatch.
         fixed: the network of a stream of one, if it is not to be a random one.
+        watch: `fill`'s.
 
     Yields:
         `(steps done, state, metrics)` after each dispatch, metrics stacked to `[steps of it]` on the device. The state
@@ -183,7 +195,7 @@ def run(
     while position < stream.steps:
         index = position // stream.group_steps
         given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
-        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), features_of, given)
+        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), features_of, given, watch)
         while position < min((index + 1) * stream.group_steps, stream.steps):
             state, metrics = many(state, jnp.int32(position), group)
             position += size

@@ -106,4 +106,7 @@ def test_score_counts_right_answers(synthetic, chunk):
         )
         for i in range(2)
     ]
-    np.testing.assert_allclose(training.score(NETWORK, variables, images, classes, chunk=chunk), wanted)
+    told = []
+    found = training.score(NETWORK, variables, images, classes, chunk=chunk, watch=told.append)
+    np.testing.assert_allclose(found, wanted)
+    assert told == [min(chunk, 7 - at) for at in range(0, 7, chunk)]

@@ -95,6 +95,19 @@ def test_kept_images_are_drawn_without_replacement(real):
         assert len(np.unique(features, axis=0)) == 36
 
 
+@pytest.mark.parametrize(("stream", "told"), [
+    (Stream(1, 1, chunk=10), [(10, 37), (20, 37), (30, 37)]),
+    (Stream(2, 1, 2, real_images=8, chunk=5), [(5, 16), (13, 16)]),
+    (Stream(2, 1, 2, real_images=8), []),
+])  # fmt: skip
+def test_who_watches_is_told_what_has_passed_and_changes_nothing(real, stream, told):
+    features_of, seen = streams._features_of(NETWORK, "float32"), []
+    silent = streams.fill(stream, NETWORK, real, jax.random.key(0), features_of)
+    watched = streams.fill(stream, NETWORK, real, jax.random.key(0), features_of, watch=lambda *at: seen.append(at))
+    assert seen == told
+    jax.tree.map(np.testing.assert_array_equal, watched, silent)
+
+
 def test_cached_features_may_be_bfloat16(real):
     exact = _trace(Stream(1, 3, batch=8), real)["rows"]
     rounded = _trace(Stream(1, 3, batch=8, cache_dtype="bfloat16"), real)["rows"]
