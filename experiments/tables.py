@@ -11,8 +11,10 @@ import re
 import numpy as np
 
 from experiments import cells, sweep
+from fsdd import config as configs
 
 ROOT = pathlib.Path(__file__).parents[1]
+DEFAULTS = configs.flat(configs.resolve(configs.default()))
 
 
 def load(name: str):
@@ -83,15 +85,20 @@ def caching() -> str:
     return "\n".join(lines)
 
 
-def groups() -> str:
-    """Refinement by its start and by how many networks are held at once, on validation images."""
-    lines = ["| start | networks held at once | accuracy (%) | seconds of refinement |", "|---|---|---|---|"]
-    for row in load("groups"):
-        score, start = row["evaluations"][-1], row["fields"].get("start", "random")
-        held, seconds = "not refined", ""
-        if refined := row["stages"].get("refine"):
-            held, seconds = row["fields"]["refine.group"], f"{refined['wall_seconds']:.0f}"
-        lines.append(f"| {start} | {held} | {score['mean']:.1f} ± {score['std']:.1f} | {seconds} |")
+def frontier() -> str:
+    """Refinement by its start, networks, uses and real images, on validation images."""
+    lines = ["| start | networks | uses | real images | held at once | accuracy (%) | seconds of refinement |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for row in load("frontier"):
+        score, fields, refined = row["evaluations"][-1], row["fields"], row["stages"].get("refine")
+        start = fields.get("start", "random") + (", `1 Net`" if "distill" in row["stages"] else "")
+        counts = " |" * 4
+        if refined:
+            names = ("networks", "uses", "real_images", "group")
+            counts = " | ".join(f"{fields.get(f'refine.{name}', DEFAULTS[f'refine.{name}']):,}" for name in names)
+            counts = f" {counts} |"
+        seconds = f"{refined['wall_seconds']:.0f}" if refined else ""
+        lines.append(f"| {start} |{counts} {score['mean']:.1f} ± {score['std']:.1f} | {seconds} |")
     return "\n".join(lines)
 
 
@@ -240,8 +247,8 @@ def ablation() -> str:
 
 
 BLOCKS = (
-    runs, commands, precision, bench, caching, groups, taught, shipped, pretraining, unseen, transfer, memory, unrolled,
-    table2, table3, table4, figure4c, figure5, ablation,
+    runs, commands, precision, bench, caching, frontier, taught, shipped, pretraining, unseen, transfer, memory,
+    unrolled, table2, table3, table4, figure4c, figure5, ablation,
 )  # fmt: skip
 PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md")
 

@@ -15,7 +15,7 @@ from experiments import (
     figure4c,
     figure5,
     figures,
-    groups,
+    frontier,
     held_out,
     one_net,
     refine,
@@ -51,7 +51,9 @@ FIRST = Row("first", "quickstart", TINY | {"stages": ("distill",)})
 SECOND = Row("second", "quickstart", TINY | {"stages": ("distill", "refine")}, after="first")
 
 
-@pytest.mark.parametrize("row", [*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *groups.ROWS], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *frontier.ROWS], ids=lambda row: row.name
+)
 def test_commands_give_the_rows_own_config(row):
     words = shlex.split(sweep.command(row))
     assert words[:3] == ["python", "-m", "fsdd.main"]
@@ -62,7 +64,7 @@ def test_commands_give_the_rows_own_config(row):
 
 
 def test_row_names_are_unique():
-    names = [row.name for row in (*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *groups.ROWS)]
+    names = [row.name for row in (*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *frontier.ROWS)]
     assert len(names) == len(set(names))
 
 

@@ -1,0 +1,53 @@
+"""The frontier of `Refine`: networks, their uses and their real images, on validation images; CIFAR-10, IPC 1.
+
+    python -m experiments.frontier --data_dir ~/tensorflow_datasets
+
+Rows are named START_NETWORKSxUSES_IMAGES: K networks serve m times each, with so many real images. They start from one
+`1 Net` set (`one_net`), from that of other real images (`herding`, whose mean feature is closest to their class's)
+or from real images themselves (`real`). A tenth of the training images takes the place of the test split.
+"""
+
+from experiments import sweep
+from experiments.sweep import Row
+
+_VALIDATED = {"validation_fraction": 0.1}
+_ONE_NET = {"method": "refine", "distill.uses": 60, "distill.batch": 512, "distill.rate": 0.025}
+
+
+def _stream(networks: int, uses: int, images: int, group: int) -> dict[str, int]:
+    return {
+        "refine.networks": networks,
+        "refine.uses": uses,
+        "refine.real_images": images,
+        "refine.group": group,
+    }
+
+
+def _row(networks: int, uses: int, images: int, group: int = 0, **fields) -> Row:
+    """A row from the `1 Net` set of random images; `group` networks are held at once, by default 50."""
+    name = f"one_net_{networks}x{uses}_{images}" + (f"_groups_of_{group}" if group else "")
+    stream = _stream(networks, uses, images, group or 50)
+    return Row(name, "cifar10_ipc1", _VALIDATED | _ONE_NET | stream | fields, after="frontier_one_net")
+
+
+ROWS = [
+    Row("frontier_one_net", "cifar10_ipc1", _VALIDATED | _ONE_NET | {"method": "distill"}),
+    _row(125, 8, 1024, group=125),
+    _row(125, 8, 1024, group=25),
+    _row(1000, 2, 128),
+    _row(1000, 4, 128),
+    _row(2000, 1, 128),
+    Row(
+        "herding_125x8_1024",
+        "cifar10_ipc1",
+        _VALIDATED | _ONE_NET | _stream(125, 8, 1024, 125) | {"start": "herding"},
+    ),
+    Row(
+        "real_2000x1_128",
+        "cifar10_ipc1",
+        _VALIDATED | _stream(2000, 1, 128, 50) | {"method": "baseline"},
+    ),
+]
+
+if __name__ == "__main__":
+    sweep.main("frontier", ROWS)
