@@ -23,30 +23,26 @@ def _stream(networks: int, uses: int, images: int, group: int) -> dict[str, int]
     }
 
 
-def _row(networks: int, uses: int, images: int, group: int = 0, **fields) -> Row:
-    """A row from the `1 Net` set of random images; `group` networks are held at once, by default 50."""
-    name = f"one_net_{networks}x{uses}_{images}" + (f"_groups_of_{group}" if group else "")
+def _row(start: str, networks: int, uses: int, images: int, group: int = 0) -> Row:
+    """A row; `group` networks are held at once, by default 50."""
+    name = f"{start}_{networks}x{uses}_{images}" + (f"_groups_of_{group}" if group else "")
+    fields, after = {
+        "one_net": (_ONE_NET, "frontier_one_net"),
+        "herding": (_ONE_NET | {"start": "herding"}, "herding_125x8_1024_groups_of_125"),
+        "real": ({"method": "baseline"}, None),
+    }[start]
     stream = _stream(networks, uses, images, group or 50)
-    return Row(name, "cifar10_ipc1", _VALIDATED | _ONE_NET | stream | fields, after="frontier_one_net")
+    return Row(name, "cifar10_ipc1", _VALIDATED | fields | stream, after if name != after else None)
 
 
 ROWS = [
     Row("frontier_one_net", "cifar10_ipc1", _VALIDATED | _ONE_NET | {"method": "distill"}),
-    _row(125, 8, 1024, group=125),
-    _row(125, 8, 1024, group=25),
-    _row(1000, 2, 128),
-    _row(1000, 4, 128),
-    _row(2000, 1, 128),
-    Row(
-        "herding_125x8_1024",
-        "cifar10_ipc1",
-        _VALIDATED | _ONE_NET | _stream(125, 8, 1024, 125) | {"start": "herding"},
-    ),
-    Row(
-        "real_2000x1_128",
-        "cifar10_ipc1",
-        _VALIDATED | _stream(2000, 1, 128, 50) | {"method": "baseline"},
-    ),
+    _row("one_net", 125, 8, 1024, group=125),
+    _row("one_net", 125, 8, 1024, group=25),
+    _row("one_net", 1000, 2, 128),
+    _row("herding", 125, 8, 1024, group=125),
+    _row("herding", 1000, 4, 128),
+    _row("real", 2000, 1, 128),
 ]
 
 if __name__ == "__main__":
