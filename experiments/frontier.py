@@ -28,15 +28,16 @@ def _row(start: str, networks: int, uses: int, images: int, group: int = 0) -> R
     name = f"{start}_{networks}x{uses}_{images}" + (f"_groups_of_{group}" if group else "")
     fields, after = {
         "one_net": (_ONE_NET, "frontier_one_net"),
-        "herding": (_ONE_NET | {"start": "herding"}, "herding_125x8_1024_groups_of_125"),
+        "herding": (_ONE_NET | {"start": "herding"}, "frontier_herding"),
         "real": ({"method": "baseline"}, None),
     }[start]
     stream = _stream(networks, uses, images, group or 50)
-    return Row(name, "cifar10_ipc1", _VALIDATED | fields | stream, after if name != after else None)
+    return Row(name, "cifar10_ipc1", _VALIDATED | fields | stream, after)
 
 
 ROWS = [
     Row("frontier_one_net", "cifar10_ipc1", _VALIDATED | _ONE_NET | {"method": "distill"}),
+    Row("frontier_herding", "cifar10_ipc1", _VALIDATED | _ONE_NET | {"method": "distill", "start": "herding"}),
     _row("one_net", 125, 8, 1024, group=125),
     _row("one_net", 125, 8, 1024, group=25),
     _row("one_net", 1000, 2, 128),
