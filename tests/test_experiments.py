@@ -166,10 +166,12 @@ def test_every_cell_of_table_4_scores_the_set_of_table_3(architecture):
 
 def test_table_4_shows_what_there_is_beside_the_paper():
     found = {"row": "one_net", "dataset": "cifar10", "ipc": 10, "architecture": "vgg11", "mean": 33.0, "std": 0.4}
-    text = table4.markdown([found | {"parameters": 9_000_000, "width": 64}], "cifar10", 10)
+    found |= {"parameters": 9_000_000, "width": 64, "accuracies": [32.6, 33.4]}
+    text = table4.markdown([found], "cifar10", 10)
     assert "| 1 Net |  | 50.5 |  | 50.9 | 33.0 ± 0.4 | 34.2 |  | 35.3 |" in text
     assert "1 of 28 cells measured, 27 missing." in text
     assert "| 34.2 |" not in table4.markdown([], "cifar10", 1)
+    assert "| 33.0 (1 network) | 34.2 |" in table4.markdown([found | {"accuracies": [33.0]}], "cifar10", 10)
 
 
 def test_figures_are_drawn_from_what_there_is(tmp_path):
