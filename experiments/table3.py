@@ -7,9 +7,10 @@ results/table3_SCALE.md and results/table3_SCALE.png from results/cells_SCALE.js
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
-from experiments import cells, sweep
+from experiments import cells, rescored, sweep
 from fsdd.io import pictures
 from fsdd.io.atomic import replacing
 
@@ -60,7 +61,7 @@ def render(scale: str, found: dict[str, dict[str, Any]], folder: pathlib.Path = 
     if not found:
         return
     with replacing(folder / f"table3_{scale}.md") as file:
-        file.write_text(markdown(scale, found) + "\n")
+        file.write_text(markdown(scale, found, rescored.load("protocols", scale)) + "\n")
     for dataset, ipc in _columns(scale):
         series = curves(found, dataset, ipc)
         if series:
@@ -84,8 +85,11 @@ def curves(found: dict[str, dict[str, Any]], dataset: str, ipc: int) -> dict[str
     return series
 
 
-def markdown(scale: str, found: dict[str, dict[str, Any]]) -> str:
-    """The table, the count of empty cells, and what is said about each notable difference."""
+def markdown(scale: str, found: dict[str, dict[str, Any]], scored: Sequence[dict[str, Any]] = ()) -> str:
+    """The table, the count of empty cells, and what is said about each notable difference.
+
+    `scored` are entries of experiments/protocols.py: sets scored as the paper's code does.
+    """
     columns, missing, notes = _columns(scale), 0, []
     lines = ["| row | " + " | ".join(f"{dataset}, {ipc} a class | paper" for dataset, ipc in columns) + " |"]
     lines.append("|---" * (1 + 2 * len(columns)) + "|")
@@ -96,9 +100,11 @@ def markdown(scale: str, found: dict[str, dict[str, Any]]) -> str:
             entries += [_entry(result), "" if theirs is None else f"{theirs:.1f}"]
             missing += result is None
             if result and theirs is not None and abs(cells.score(result)["mean"] - theirs) > NOTABLE:
-                difference = cells.score(result)["mean"] - theirs
+                difference = f"{cells.score(result)['mean'] - theirs:+.1f}"
+                alike = rescored.of(scored, row=name, dataset=dataset, ipc=ipc, protocol="torch")
+                difference += f" ({alike['mean'] - theirs:+.1f} scored as the paper's code does)" if alike else ""
                 reason = REASONS.get((scale, result["row"]), "not explained")
-                notes.append(f"- {cells.METHODS[name].title}, {dataset}, {ipc} a class, {difference:+.1f}: {reason}")
+                notes.append(f"- {cells.METHODS[name].title}, {dataset}, {ipc} a class, {difference}: {reason}")
         lines.append("| " + " | ".join(entries) + " |")
     total = len(ROWS) * len(columns)
     lines += ["", f"{total - missing} of {total} cells measured, {missing} missing."]

@@ -18,8 +18,10 @@ from experiments import (
     frontier,
     held_out,
     one_net,
+    protocols,
     refine,
     report,
+    rescored,
     sweep,
     table2,
     table3,
@@ -150,6 +152,8 @@ def test_differences_from_the_paper_are_counted_and_named():
     assert "| 1 Net | 41.0 ± 0.5 (60 s) | 35.3 |" in text
     assert "- 1 Net, cifar10, 1 a class, +5.7: " in text
     assert "1 of 80 cells measured, 79 missing." in text
+    alike = {"row": "one_net", "dataset": "cifar10", "ipc": 1, "protocol": "torch", "mean": 34.0}
+    assert "(-1.3 scored as the paper's code does)" in table3.markdown("cpu", {"cifar10_ipc1_one_net": result}, [alike])
     close = table3.markdown("cpu", {"cifar10_ipc1_one_net": result | {"evaluations": [score | {"mean": 36.0}]}})
     assert "Differences" not in close
 
@@ -157,11 +161,45 @@ def test_differences_from_the_paper_are_counted_and_named():
 @pytest.mark.parametrize("architecture", table4.NORMS)
 def test_every_cell_of_table_4_scores_the_set_of_table_3(architecture):
     for name in table4.ROWS:
-        cell, scored = cells.row(name, "cifar10", 10, "paper"), table4.row(name, "cifar10", 10, "paper", architecture)
+        cell = cells.row(name, "cifar10", 10, "paper")
+        scored = rescored.row(name, "cifar10", 10, "paper", table4.WAYS[architecture])
         mine, theirs = (configs.resolve(sweep.resolved(one)) for one in (scored, cell))
         assert (scored.name, scored.after) == (cell.name, cell.after)
         assert (mine.evaluate.architecture, mine.evaluate.norm) == (architecture, table4.NORMS[architecture])
         assert runs.relevant(mine, mine.stages) == runs.relevant(theirs, theirs.stages)
+
+
+@pytest.mark.parametrize("protocol", protocols.WAYS)
+def test_a_cell_scored_as_a_code_does_keeps_its_own_set(protocol):
+    for name in protocols.ROWS:
+        cell = cells.row(name, "cifar10", 1, "cpu")
+        scored = rescored.row(name, "cifar10", 1, "cpu", protocols.WAYS[protocol])
+        mine, theirs = (configs.resolve(sweep.resolved(one)) for one in (scored, cell))
+        assert runs.relevant(mine, mine.stages) == runs.relevant(theirs, theirs.stages)
+        whole = configs.default()
+        whole.protocol = protocol
+        for field in protocols.WAYS[protocol]:
+            assert configs.flat(mine)[field] == configs.flat(configs.resolve(whole))[field]
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "ways"), [(table4, "architecture", ["convnet", "vgg11"]), (protocols, "protocol", ["torch"])]
+)
+def test_sets_are_scored_in_other_ways_and_done_ones_not_again(module, kind, ways, tmp_path, monkeypatch, capsys):
+    """The set is distilled once; each way has networks of its own, as many as were asked for."""
+    name = module.__name__.partition(".")[2]
+    arguments = ["--scale=smoke", f"--root={tmp_path}", f"--out={tmp_path / 'out.json'}", "--rows", "one_net"]
+    monkeypatch.setattr("sys.argv", [name, *arguments, "--networks=1", f"--{kind}s", *ways])
+    rescored.main(name, module.ROWS, kind, module.WAYS, module.markdown)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [(one["row"], one["dataset"], one[kind]) for one in found] == [("one_net", "digits", way) for way in ways]
+    assert all(len(one["accuracies"]) == 1 for one in found)
+    assert f"| {found[-1]['mean']:.1f} (1 network) |" in capsys.readouterr().out
+    (distilled,) = tmp_path.glob("smoke/*/distill/result.json")
+    distilled.unlink()
+    rescored.main(name, module.ROWS, kind, module.WAYS, module.markdown)
+    assert json.loads((tmp_path / "out.json").read_text()) == found
+    assert not distilled.exists()
 
 
 def test_table_4_shows_what_there_is_beside_the_paper():
