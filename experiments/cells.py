@@ -59,7 +59,11 @@ METHODS = {
     "refine_with_adaptation": Method("Refine, from w Ada", "translate_refine", _SHIPPED, "with_adaptation"),
     "ds_one_net": Method("1 Net, DS", "distill", _SMALL),
     "ds_with_adaptation": Method("w Ada, DS", "translate", _SMALL | _SHIPPED, "ds_one_net"),
+    "ds_without_pretraining": Method("w/o Pre-Train, DS", "translate", _SMALL | _FRESH, "ds_one_net"),
     "ds_refine": Method("Refine, DS", "refine", _SMALL, "ds_one_net"),
+    "ds_refine_with_adaptation": Method(
+        "Refine, from w Ada, DS", "translate_refine", _SMALL | _SHIPPED, "ds_with_adaptation"
+    ),
 }
 
 # What a stage does at each scale, where that is not what the config says; then what single rows do.
@@ -114,6 +118,7 @@ _SCALES: dict[str, dict[str, Any]] = {
         "translate.warmup": 0.0,
     },
 }
+_DS_TRANSLATED = ("ds_without_pretraining", "ds_with_adaptation", "ds_refine_with_adaptation")
 _ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "baseline": {
         "cpu": {"refine.networks": 2000, "refine.uses": 1, "refine.group": 1, "refine.real_images": 256},
@@ -122,10 +127,7 @@ _ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "one_net": {"paper": {"distill.uses": 4000}},
     "frepo": {"cpu": {"evaluate.stages": ("frepo@250", "frepo@1000", "frepo")}},
     "refine": {"cpu": {"evaluate.stages": ("distill", "refine@250", "refine")}},
-    "ds_with_adaptation": {
-        "paper": {"translate.networks": 6000},
-    },
-}
+} | {name: {"paper": {"translate.networks": 6000}} for name in _DS_TRANSLATED}
 SCALES = tuple(_SCALES)
 
 
@@ -138,7 +140,7 @@ def row(name: str, dataset: str, ipc: int, scale: str) -> Row:
         if method.fields.get("translate.init") == "tiny_imagenet32":
             # A smoke test's translator is too small to be the shipped one.
             fields |= {"translate.init": "fresh"}
-    if dataset == "cifar10" and ipc == 50 and scale == "paper" and name == "ds_with_adaptation":
+    if dataset == "cifar10" and ipc == 50 and scale == "paper" and name in _DS_TRANSLATED:
         fields |= {"translate.networks": 15000}
     used = {*presets.METHODS[method.method], "evaluate", "protocol", "method", "factor", "start", "network"}
     used |= {"dataset", "objective"} | ({"translator"} if "translate" in used else set())

@@ -17,7 +17,7 @@ from fsdd.io.atomic import replacing
 ROWS = (
     "random", "herding", "baseline", "frepo", "one_net", "bilevel", "without_pretraining", "with_autoencoder",
     "without_adaptation", "with_adaptation", "refine", "refine_without_adaptation", "refine_with_adaptation",
-    "ds_one_net", "ds_with_adaptation", "ds_refine",
+    "ds_one_net", "ds_without_pretraining", "ds_with_adaptation", "ds_refine", "ds_refine_with_adaptation",
 )  # fmt: skip
 COLUMNS = tuple((dataset, ipc) for dataset in ("cifar10", "cifar100") for ipc in cells.IPCS[dataset])
 # Table 3; FRePo and DS from Table 2.
