@@ -36,6 +36,7 @@ def adapt(arguments: argparse.Namespace, folder: pathlib.Path) -> pathlib.Path:
 def score(arguments: argparse.Namespace, folder: pathlib.Path, translator: pathlib.Path, ipc: int) -> dict[str, Any]:
     """Accuracy of networks trained on the set of `ipc` images a class, as it was distilled and translated."""
     fields = {"translate.init": str(translator), "translate.networks": 0, "evaluate.stages": ("distill", "translate")}
+    fields |= {"evaluate.networks": arguments.networks} if arguments.networks else {}
     results = pipeline.run(_config(arguments, ipc, fields), folder)
     scores = {
         one["stage"]: {name: one[name] for name in ("mean", "std", "accuracies")} for one in results["evaluations"]
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--start", default="without_pretraining", choices=("without_pretraining", "with_adaptation"))
     parser.add_argument("--adapted", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--ipc", nargs="+", type=int, default=[1, 2, 4])
+    parser.add_argument("--networks", type=int, help="trained on each set; default: as many as the cell's own, 3")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--data_dir", default=None)
     parser.add_argument(

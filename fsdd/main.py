@@ -215,9 +215,10 @@ def report(results: dict, folder: pathlib.Path) -> None:
             continue
         if stage == "pretrain":
             held_out = result["held_out"]
+            waited = f" ({result['waited_for_data']:.1%} waiting for data)" if "waited_for_data" in result else ""
             print(
-                f"pretrain: {result['steps']} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s; "
-                f"NFR loss of held-out subsets {held_out['untranslated']:.4f}, translated "
+                f"pretrain: {result['steps']} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s"
+                f"{waited}; NFR loss of held-out subsets {held_out['untranslated']:.4f}, translated "
                 f"{held_out['translated']:.4f}; the translator is {folder / 'translator'}"
             )
             continue

@@ -108,6 +108,12 @@ def test_every_cell_of_the_tables_is_a_good_config_and_its_command_gives_it(scal
     assert len(names) == len(table3.ROWS) * (1 if scale == "smoke" else 5)
 
 
+def test_the_ds_config_is_the_cell_that_it_quotes():
+    cell = sweep.resolved(cells.row("ds_with_adaptation", "cifar10", 1, "cpu"))
+    config = sweep.resolved(Row("ds", "cifar10_ipc1_ds", {}))
+    assert configs.flat(configs.resolve(config)) == configs.flat(configs.resolve(cell))
+
+
 def test_a_row_starts_from_stages_that_were_made_alike():
     """What a row would copy from another was made with the very fields that it asks for."""
     for cell in CELLS:
@@ -158,7 +164,7 @@ def test_differences_from_the_paper_are_counted_and_named():
     assert "Differences" not in close
 
 
-@pytest.mark.parametrize("architecture", table4.NORMS)
+@pytest.mark.parametrize("architecture", table4.WAYS)
 def test_every_cell_of_table_4_scores_the_set_of_table_3(architecture):
     for name in table4.ROWS:
         cell = cells.row(name, "cifar10", 10, "paper")
@@ -183,7 +189,7 @@ def test_a_cell_scored_as_a_code_does_keeps_its_own_set(protocol):
 
 
 @pytest.mark.parametrize(
-    ("module", "kind", "ways"), [(table4, "architecture", ["convnet", "vgg11"]), (protocols, "protocol", ["torch"])]
+    ("module", "kind", "ways"), [(table4, "architecture", ["alexnet", "vgg11"]), (protocols, "protocol", ["torch"])]
 )
 def test_sets_are_scored_in_other_ways_and_done_ones_not_again(module, kind, ways, tmp_path, monkeypatch, capsys):
     """The set is distilled once; each way has networks of its own, as many as were asked for."""
@@ -210,6 +216,18 @@ def test_table_4_shows_what_there_is_beside_the_paper():
     assert "1 of 28 cells measured, 27 missing." in text
     assert "| 34.2 |" not in table4.markdown([], "cifar10", 1)
     assert "| 33.0 (1 network) | 34.2 |" in table4.markdown([found | {"accuracies": [33.0]}], "cifar10", 10)
+
+
+def test_table_4_takes_the_convnets_column_from_table_3(tmp_path):
+    score = {"stage": "distill", "architecture": "convnet", "norm": "none", "width": 128, "parameters": 1_560_842}
+    score |= {"mean": 50.1, "std": 0.6, "accuracies": [49.5, 50.7]}
+    out = tmp_path / "cells.json"
+    workdir.write(out, [{"row": "cifar10_ipc10_one_net", "evaluations": [score]}])
+    text = table4.markdown(table4.of_table3("cpu", out), "cifar10", 10)
+    assert "| parameters | 1,560,842, width 128 | " in text
+    assert "| 1 Net | 50.1 ± 0.6 | 50.5 |  | 50.9 |" in text
+    cell = configs.resolve(sweep.resolved(cells.row("one_net", "cifar10", 10, "cpu")))
+    assert (cell.evaluate.architecture, cell.evaluate.norm) == ("convnet", table4.NORMS["convnet"])
 
 
 def test_figures_are_drawn_from_what_there_is(tmp_path):

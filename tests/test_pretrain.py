@@ -60,6 +60,7 @@ def test_a_run_leaves_a_translator_and_how_it_learned(finished):
     folder, results = finished
     figures = results["stages"]["pretrain"]
     assert (figures["steps"], figures["networks"]) == (60, 24)
+    assert 0 < figures["waited_for_data"] < 1
     assert figures["held_out"]["translated"] < figures["held_out"]["untranslated"]
     points = [json.loads(line) for line in (folder / "pretrain" / "curve.jsonl").read_text().splitlines()]
     assert [point["step"] for point in points] == [1, 20, 40, 60]

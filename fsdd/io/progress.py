@@ -1,8 +1,11 @@
-"""Time: progress bars with rate and time left, and how much of a stage the compiler took."""
+"""Time: progress bars with rate and time left, how much of a stage the compiler took, and how much waiting did."""
 
+import dataclasses
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import jax
 from tqdm import tqdm
@@ -30,6 +33,28 @@ class _CompileClock:
 
 
 compile_clock = _CompileClock()
+
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass
+class Waited:
+    """Seconds for which iterations were waited for: the most that a device, which has work queued, stood idle."""
+
+    seconds: float = 0.0
+
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items; the time that each takes to come is counted."""
+        items = iter(items)
+        while True:
+            began = time.perf_counter()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.perf_counter() - began
+            yield item
 
 
 class Bar(tqdm):

@@ -19,7 +19,7 @@ from fsdd import config as configs
 from fsdd import provenance, translators
 from fsdd import run as runs
 from fsdd.errors import Diverged, UserError
-from fsdd.io import checkpoint, workdir
+from fsdd.io import checkpoint, progress, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.methods import optimisers, translation
 from fsdd.methods.pretraining import Programs, Schedule
@@ -124,13 +124,17 @@ def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]
     resumable = Resumable(here, "pre-train", schedule.steps, config.compute.checkpoint_seconds, writes=writes)
     start, state = resumable.restore(state)
     points = [point for point in learning_curve.read(here) if point["step"] <= start]
+    waited, began = progress.Waited(), time.perf_counter()
     try:
-        state = resumable.follow(_judged(stage, resumable, _steps(stage, state, start), points))
+        state = resumable.follow(_judged(stage, resumable, _steps(stage, state, start, waited), points))
     except Diverged as error:
         subsets = ", ".join(map(str, stage.subsets(error.step)))
         raise UserError(f"{error}; that step's subsets are {subsets}, the last checkpoint is kept") from error
+    share = waited.seconds / (time.perf_counter() - began)
     networks = -(-schedule.steps // schedule.group_steps) * schedule.group * config.pretrain.subsets
-    figures = {"networks": networks} | resumable.figures() | {"held_out": points[-1]} | provenance.summary()
+    figures = {"networks": networks} | resumable.figures() | {"held_out": points[-1]}
+    # Of the time since this process began; a run that was stopped and went on has that of its last process.
+    figures |= {"waited_for_data": round(share, 5)} | provenance.summary()
     if writes:
         card = {"made_in": caches.relevant(config), "config": relevant(config), "channels": stage.translator.channels}
         checkpoint.save_variables(folder / "translator", _variables(state), card | figures | {"judged": points})
@@ -173,7 +177,9 @@ def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretr
     return stage, translation.init(start, (), optimiser)
 
 
-def _steps(stage: Pretraining, state: translation.State, start: int) -> Iterator[tuple[int, translation.State, dict]]:
+def _steps(
+    stage: Pretraining, state: translation.State, start: int, waited: progress.Waited
+) -> Iterator[tuple[int, translation.State, dict]]:
     """All steps from `start` on, round after round; each round sees more of the store."""
     position, cache = start, stage.cache
     for turn in range(cache.config.pretrain.rounds):
@@ -182,7 +188,7 @@ def _steps(stage: Pretraining, state: translation.State, start: int) -> Iterator
         if stage.interleaved:
             fill(cache, stage.visible(turn))
         schedule = dataclasses.replace(stage.schedule, steps=stage.end(turn))
-        stream = batches.stream(cache, stage.visible(turn), schedule, position)
+        stream = waited.over(batches.stream(cache, stage.visible(turn), schedule, position))
         for done, moved, metrics in stage.programs.run(schedule, stream, cache.whitening, state, position):
             yield done, moved, metrics
         position, state = done, moved

@@ -1,4 +1,7 @@
-"""Progress bars: what they say while their next step is waited for."""
+"""Progress bars: what they say while their next step is waited for; and how long that takes."""
+
+import itertools
+import time
 
 import pytest
 
@@ -27,3 +30,22 @@ def test_the_bar_that_was_made_last_is_the_one_shown(capsys):
         outer.mininterval = inner.mininterval = 0.0
         progress.waiting("chunks", 1, 2)
         assert [inner.postfix, outer.postfix] == ["chunks 1/2", None]
+
+
+def test_waiting_is_counted_and_what_is_done_with_the_items_is_not():
+    def slow():
+        for item in range(3):
+            time.sleep(0.02)
+            yield item
+
+    waited, began = progress.Waited(), time.perf_counter()
+    seen = []
+    for item in waited.over(slow()):
+        seen.append(item)
+        time.sleep(0.1)
+    assert seen == [0, 1, 2]
+    assert 0.06 <= waited.seconds < time.perf_counter() - began - 0.3 + 0.001
+    # An iteration that is left early has been waited for until then.
+    before = waited.seconds
+    assert list(itertools.islice(waited.over(slow()), 2)) == [0, 1]
+    assert waited.seconds >= before + 0.04

@@ -1,0 +1,22 @@
+"""CIFAR-10, the numbers of 1 image a class in 4 images of half the side each, moved by the packaged translator.
+
+    python -m fsdd.main --config=configs/cifar10_ipc1_ds.py
+
+The best that was measured at so many stored numbers: 48.0 +- 0.7 % after 9 minutes of distilling on 2 cores, where images of
+full size have 42.8 (`cifar10_ipc1`, at the same T); training each of the 3 networks that score it takes 4 minutes more.
+"""
+
+from fsdd import config as configs
+
+
+def get_config():
+    """Down-sampled storage (DS), and a translator adapted on 25 networks."""
+    config = configs.few_networks(configs.default())
+    config.dataset = "cifar10"
+    config.ipc = 1
+    config.factor = 2
+    config.method = "translate"
+    config.translate.init = "tiny_imagenet32"
+    # As the sets were distilled that the translator learned on.
+    config.distill.uses, config.distill.batch, config.distill.rate = 60, 512, 0.025
+    return config
