@@ -2,8 +2,9 @@
 
     python -m fsdd.main --config=configs/cifar10_ipc1_ds.py
 
-The best that was measured at so many stored numbers: 48.0 +- 0.7 % after 9 minutes of distilling on 2 cores, where images
-of full size have 42.8 (`cifar10_ipc1` at the same T). Training each of the 3 networks that score it takes 4 minutes more.
+The best that was measured at so many stored numbers: 48.0 +- 0.7 % after 9 minutes of distilling on 2 cores, where
+images of full size have 42.8 (`cifar10_ipc1` at the same T). Training each of the 3 networks that score it takes 4
+minutes more.
 """
 
 from fsdd import config as configs
