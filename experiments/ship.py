@@ -14,7 +14,10 @@ from fsdd import translators
 from fsdd.io import workdir
 
 LIMIT = 5_000_000
-ROWS = ("one_net", "without_adaptation", "without_pretraining", "with_autoencoder", "with_adaptation")
+ROWS = (
+    "one_net", "without_adaptation", "without_pretraining", "with_autoencoder", "with_adaptation",
+    "ds_one_net", "ds_without_pretraining", "ds_with_adaptation",
+)  # fmt: skip
 
 
 def evaluated() -> dict[str, str]:

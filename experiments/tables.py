@@ -144,6 +144,14 @@ def pretraining() -> str:
     return "\n".join(lines)
 
 
+def scale() -> str:
+    """Networks trained on one set with its values made larger or smaller."""
+    lines = ["| values times | accuracy (%) |", "|---|---|"]
+    for row in (load("scale") or {"rows": []})["rows"]:
+        lines.append(f"| {row['factor']} | {row['mean']:.1f} ± {row['std']:.1f} |")
+    return "\n".join(lines)
+
+
 def transfer() -> str:
     """NFR losses of sets that the translator never saw."""
     lines = ["| set | NFR loss | translated | ridge accuracy (%) | translated |", "|---|---|---|---|---|"]
@@ -257,8 +265,8 @@ def ablation() -> str:
 
 
 BLOCKS = (
-    runs, commands, precision, bench, caching, frontier, taught, shipped, pretraining, unseen, transfer, memory,
-    unrolled, table2, table3, protocols, table4, figure4c, figure5, ablation,
+    runs, commands, precision, bench, caching, frontier, taught, shipped, pretraining, unseen, scale, transfer,
+    memory, unrolled, table2, table3, protocols, table4, figure4c, figure5, ablation,
 )  # fmt: skip
 PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md")
 

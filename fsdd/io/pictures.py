@@ -22,7 +22,8 @@ _LINE = 28  # Pixels from one line of text to the next.
 _INK = "#222222"
 # Okabe and Ito's palette: told apart by all common kinds of colour vision. Without its yellow, too faint on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_DASHES = ("-", "--", ":", "-.")
+# Line and marker of each round through the colours: single points of one colour are told apart, too.
+_STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
 
 
 def grid(
@@ -163,9 +164,9 @@ def curve(
     axes = figure.add_subplot()
     for number, (name, (x, y)) in enumerate(series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
-        dashes = _DASHES[number // len(_COLOURS) % len(_DASHES)]
+        dashes, marker = _STYLES[number // len(_COLOURS) % len(_STYLES)]
         # Few points are marked: a line alone would hide where they are, and a single point would not show at all.
-        marker = "o" if len(x) <= 20 else None
+        marker = marker if len(x) <= 20 else None
         axes.plot(x, y, label=_plain(name), color=colour, linestyle=dashes, marker=marker, linewidth=2, markersize=5)
     if log_x:
         axes.set_xscale("log")

@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from PIL import Image
 
 from fsdd.errors import UserError
@@ -125,6 +126,16 @@ def test_curve_takes_gaps_single_points_and_many_series(tmp_path):
     assert len(colours(read(tmp_path / "curve.png")) & set(pictures._COLOURS)) == 7
     with pytest.raises(ValueError, match="one or more"):
         pictures.curve(tmp_path / "curve.png", {}, "x", "y")
+
+
+def test_single_points_of_one_colour_have_different_shapes(tmp_path):
+    points = {f"series {number}": ([number % 7], [number // 7]) for number in range(21)}
+    pictures.curve(tmp_path / "curve.png", points, "x", "y")
+    blue = (read(tmp_path / "curve.png") == (0x00, 0x72, 0xB2)).all(-1)
+    blobs, count = scipy.ndimage.label(blue)
+    leftmost = sorted(range(1, count + 1), key=lambda blob: np.nonzero(blobs == blob)[1].min())[:3]
+    sizes = {int(np.sum(blobs == blob)) for blob in leftmost}
+    assert len(sizes) == 3  # A disc, a square and a triangle of one width.
 
 
 def test_pictures_are_atomic_and_leave_pyplot_alone(tmp_path):
