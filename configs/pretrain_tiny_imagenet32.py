@@ -4,8 +4,8 @@
 
 DATA is where `tiny_imagenet32` (100,000 images of 200 classes; not a set of TFDS's own) is prepared as array_record.
 Subsets are distilled as in `pretrain_cpu.py`: in 60 steps instead of 3,000. 4,000 of them, of at most 100 synthetic
-images and 4,000 real ones, are 18 PFLOP, about 4 minutes of caching at 75 TFLOP/s; 40,000 steps of pre-training on 40,000
-networks are another 36 PFLOP. All of this is a prediction, not yet measured, and so are the rate and schedule.
+images and 4,000 real ones, are 18 PFLOP, about 4 minutes of caching at 75 TFLOP/s; 40,000 steps of pre-training on
+40,000 networks are another 36 PFLOP. All of this is a prediction, not yet measured, and so are the rate and schedule.
 """
 
 from fsdd import config as configs

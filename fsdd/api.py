@@ -15,13 +15,16 @@ from fsdd.io import stored as storage
 from fsdd.networks import registry
 
 
-def distill(dataset: str, workdir: str | pathlib.Path, fields: dict[str, Any] | None = None) -> storage.StoredSet:
+def distill(
+    dataset: str | pathlib.Path, workdir: str | pathlib.Path, fields: dict[str, Any] | None = None
+) -> storage.StoredSet:
     """Distil a dataset; a call that was interrupted continues from its workdir.
 
     Args:
         dataset: a TFDS name, an image folder, an .npz of arrays, or "digits" (README, "Your own data").
         workdir: the folder that keeps the run: results.json, pictures, checkpoints and the stored set.
-        fields: config fields by dotted name, such as `{"ipc": 10, "refine.uses": 8}`; the rest are the defaults.
+        fields: config fields by dotted name, such as `{"ipc": 10, "refine.uses": 4}`; the rest are those of the CIFAR
+            configs, which distil in one network and refine over 125 (`fsdd.config.few_networks`).
 
     Returns:
         The stored set, as `fsdd.load` gives it.
@@ -29,11 +32,14 @@ def distill(dataset: str, workdir: str | pathlib.Path, fields: dict[str, Any] | 
     Raises:
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
-    pipeline.run(_config(fields or {}, dataset=dataset), pathlib.Path(workdir))
-    return storage.load(pathlib.Path(workdir) / "synthetic.npz")
+    folder = pathlib.Path(workdir).expanduser()
+    pipeline.run(_changed(configs.few_networks(configs.default()), dataset, fields or {}), folder)
+    return storage.load(folder / "synthetic.npz")
 
 
-def pretrain(dataset: str, workdir: str | pathlib.Path, fields: dict[str, Any] | None = None) -> pathlib.Path:
+def pretrain(
+    dataset: str | pathlib.Path, workdir: str | pathlib.Path, fields: dict[str, Any] | None = None
+) -> pathlib.Path:
     """Pre-train a translator on cached subsets of a big set; a call that was interrupted continues from its workdir.
 
     Args:
@@ -47,15 +53,16 @@ def pretrain(dataset: str, workdir: str | pathlib.Path, fields: dict[str, Any] |
     Raises:
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
-    config = _config({"stages": rules.PRETRAINING} | (fields or {}), dataset=dataset)
-    pipeline.run(config, pathlib.Path(workdir))
-    return pathlib.Path(workdir) / "translator"
+    folder = pathlib.Path(workdir).expanduser()
+    pipeline.run(_changed(configs.default(), dataset, {"stages": rules.PRETRAINING} | (fields or {})), folder)
+    return folder / "translator"
 
 
-def _config(fields: dict[str, Any], dataset: str) -> ml_collections.ConfigDict:
-    """The default config with some fields changed."""
-    config = configs.default()
-    config.dataset = dataset
+def _changed(
+    config: ml_collections.ConfigDict, dataset: str | pathlib.Path, fields: dict[str, Any]
+) -> ml_collections.ConfigDict:
+    """A config with another dataset and some fields changed."""
+    config.dataset = str(dataset)
     known = configs.flat(config)
     for name, value in fields.items():
         if name not in known:
@@ -104,8 +111,9 @@ def evaluate(
     recipe = recipe or training.Recipe()
     network = registry.build(architecture, len(stored.class_names), width=width, norm=norm)
     whitened, shares = stored.whitening.apply(test_images), []
+    dispatch = configs.resolve(configs.default()).compute.dispatch
     for index in range(networks):
         keys = jax.random.fold_in(jax.random.key(seed), index)[None]
-        state = training.train(network, recipe, stored.decoded, keys)
+        state = training.train(network, recipe, stored.decoded, keys, dispatch)
         shares.append(training.score(network, state.variables, whitened, test_labels))
     return np.concatenate(shares)

@@ -186,10 +186,13 @@ def _override(config: ml_collections.ConfigDict, arguments: list[str]) -> ml_col
     from fsdd import config as configs
 
     fields = configs.flat(config)
-    for argument in arguments:
-        name = argument.lstrip("-").split("=")[0].partition("config.")[2]
+    names = [argument.lstrip("-").split("=")[0].partition("config.")[2] for argument in arguments]
+    for name in names:
         if name not in fields:
             raise configs.unknown(name)
+    if "method" in names and "stages" not in names:
+        # Whoever names a method wants its stages, and not those of the file.
+        config.stages = None
     values, argv = flags.FlagValues(), ["fsdd", *arguments]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)

@@ -49,6 +49,11 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         return pretraining.run(config, folder, stage)
     if stage is not None:
         raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
+    if jax.process_count() > 1:
+        raise UserError(
+            f"this is one of {jax.process_count()} processes of a job; allowed: one, or a config that pre-trains, such "
+            "as configs/pretrain_cpu.py"
+        )
     context = runs.prepare(config, folder)
     if line := estimate.describe(context):
         print(line, flush=True)
@@ -167,6 +172,7 @@ def _evaluation_folder(context: runs.Run, name: str) -> pathlib.Path:
     fields = runs.relevant(config, stages_until) | {
         f"evaluate.{field}": value for field, value in config.evaluate.items() if field not in ("stages", "networks")
     }
+    fields["data"] = context.data.identity()
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
     return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest}"
 

@@ -1,6 +1,6 @@
 """A distilling replay buffer for Avalanche: of each experience it keeps a synthetic set instead of real images.
 
-    pip install 'fsdd[avalanche]'
+    pip install avalanche-lib torch
 
     from avalanche.training.plugins import ReplayPlugin
     from fsdd.replay import DistillingBuffer
@@ -45,11 +45,11 @@ class DistillingBuffer(ExemplarsBuffer):
             workdir: keeps the run of each experience; a stream that was interrupted finds what was distilled there.
             ipc: stored images a class; with the field `factor` they become factor^2 as many.
             classes: of the whole stream.
-            fields: config fields by dotted name, such as `{"method": "refine", "refine.networks": 8}`.
+            fields: config fields by dotted name, such as `{"method": "translate"}`, as in `fsdd.distill`.
         """
         self._fields = {"evaluate.networks": 0, "test_fraction": 0.0} | dict(fields or {}) | {"ipc": ipc}
         super().__init__(ipc * self._fields.get("factor", 1) ** 2 * classes)
-        self._workdir = pathlib.Path(workdir)
+        self._workdir = pathlib.Path(workdir).expanduser()
 
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
         """Distil the experience that was just learned, and keep what comes of it.

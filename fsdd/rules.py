@@ -82,10 +82,10 @@ RULES: dict[str, tuple[Callable, str]] = {
     "objective.scale": _POSITIVE,
     "objective.ridge": _POSITIVE,
     "stages": _ORDER,
-    **{f"{stage}.{field}": _at_least(1) for stage in STREAMED for field in ("networks", "uses", "group")},
+    **{f"{stage}.{field}": _at_least(1) for stage in STREAMED for field in ("networks", "uses")},
     # None at all is a translation without adaptation.
     "translate.networks": _at_least(0),
-    **{f"{stage}.{field}": _at_least(0) for stage in STREAMED for field in ("real_images", "batch")},
+    **{f"{stage}.{field}": _at_least(0) for stage in STREAMED for field in ("group", "real_images", "batch")},
     **{f"{stage}.optimiser": _one_of(optimisers.OPTIMISERS) for stage in STAGES},
     **{f"{stage}.rate": _POSITIVE for stage in STAGES},
     **{f"{stage}.final": _UP_TO_ONE for stage in STAGES},

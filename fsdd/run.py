@@ -1,6 +1,7 @@
 """What one run shares: the resolved config, the data on the device, and where its files go."""
 
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -77,18 +78,25 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
     if translates:
         translators.check(config, "translate.init", distilled_here="distill" in config.stages)
     data = _load_target(config)
+    _check_data(config, folder, data)
     if translates:
-        translator = translators.build(config, config.translate.init, data.image_shape[-1])
-        if stored := translators.folder_of(config.translate.init):
-            translators.load(translator, stored, data.image_shape)
+        translators.check_fit(config, config.translate.init, data.image_shape)
         line = translators.note(config, config.translate.init) if "distill" in config.stages else None
         if line:
             print(line, flush=True)
     workdir.create(folder)
+    workdir.write(folder / "data.json", data.identity())
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     labels = synthetic.centred_labels(data.train_labels, data.num_classes)
     real = streams.Real(jnp.asarray(fitted.apply(data.train_images)), jnp.asarray(labels))
     return Run(config, folder, data, fitted, real, build_objective(config, data.num_classes))
+
+
+def _check_data(config: ml_collections.ConfigDict, folder: pathlib.Path, data: RealSet) -> None:
+    """See that the stages in a workdir, if there are any, were made of this very data."""
+    if any((folder / stage / "config.json").is_file() for stage in config.stages):
+        found = workdir.read(folder / "data.json")
+        workdir.compare(folder, found, data.identity(), f"another {config.dataset}: its ")
 
 
 def build_objective(
@@ -136,12 +144,7 @@ def _load_target(config: ml_collections.ConfigDict) -> RealSet:
             f"config.test_fraction is {config.test_fraction}, which leaves {data.name} no test images; allowed: a "
             "number above 0, or config.evaluate.networks=0"
         )
-    if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):
-        raise UserError(f"{data.name}: all training images are the same; allowed: a set of which two differ")
-    side = data.image_shape[0]
-    for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
-        if side % value:
-            raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")
+    check_images(config, data)
     fewest = np.bincount(data.train_labels, minlength=data.num_classes).min()
     for field, ipcs in {"ipc": (config.ipc,), "translate.ipcs": config.translate.ipcs}.items():
         most = fewest // config.factor**2
@@ -151,6 +154,30 @@ def _load_target(config: ml_collections.ConfigDict) -> RealSet:
                 f"of the smallest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
             )
     return data
+
+
+def check_images(config: ml_collections.ConfigDict, data: RealSet) -> None:
+    """See that a set's images can be whitened, told apart, and pass what the config sends them through.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if data.num_classes < 2:
+        raise UserError(f"{data.name} has one class, {data.class_names[0]!r}; allowed: a set of two or more")
+    if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):
+        raise UserError(f"{data.name}: all training images are the same; allowed: a set of which two differ")
+    side = data.image_shape[0]
+    for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
+        if side % value:
+            raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")
+    needed = whitening.fitting_bytes(data.train_images, config.whitening.kind)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise UserError(
+            f"config.whitening.kind is {config.whitening.kind!r}, which takes {needed / 1e9:.0f} GB for images of "
+            f"{side}x{side}, and this machine has {memory / 1e9:.0f}; allowed: 'standardize', or a smaller "
+            "config.image_size"
+        )
 
 
 def relevant(config: ml_collections.ConfigDict, stages: tuple[str, ...]) -> dict[str, Any]:

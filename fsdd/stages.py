@@ -4,7 +4,6 @@ A stage is done when its result.json is there; it is then loaded instead of run.
 """
 
 import functools
-import math
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from fsdd import config as configs
-from fsdd import provenance, stage_files, starts, translators
+from fsdd import provenance, rules, stage_files, starts, translators
 from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.io import checkpoint, progress, workdir
@@ -77,8 +76,9 @@ def _follow(run: Run, stage: str, ipc: int, steps_from: Callable, state, set_of:
     begin, state = resumable.restore(state)
     if not total:
         return state, resumable
-    # So that a dispatch ends at each mark.
-    dispatch = loop.steps_per_dispatch(config.compute.dispatch, math.gcd(total, *marks))
+    # A dispatch ends at each mark, and where a group of networks does.
+    together = _stream(run, stage).group_steps if stage in rules.STREAMED else total
+    dispatch = loop.steps_per_dispatch(config.compute.dispatch, total, begin, together, *marks)
     steps = steps_from(state, start=begin, dispatch=dispatch)
     return resumable.follow(_keeping(folder, resumable, steps, marks, set_of)), resumable
 
@@ -216,6 +216,9 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
         return translation.translate(translator, variables, source, statistics, factor=factor)
 
     state, record = _follow(run, "translate", config.ipc, _on_stream(run, "translate", step), state, made)
+    if settings.init == "autoencoder":
+        # Its time is the stage's, too.
+        record.seconds += workdir.read(folder / "autoencoder" / "card.json")["wall_seconds"]
     variables = {"params": state.moving.params, "batch_stats": state.batch_stats}
     card = {"config": configs.flat(config), "channels": translator.channels}
     card |= {"steps": stream.steps, "networks": stream.networks} | provenance.summary()

@@ -111,6 +111,17 @@ def build(config: ml_collections.ConfigDict, init: str, channels: int) -> Transl
     return Translator(own, settings.widths, settings.stride, settings.residual)
 
 
+def check_fit(config: ml_collections.ConfigDict, init: str, image_shape: tuple[int, int, int]) -> None:
+    """See that a translator can be built, and loaded if it is a stored one, for images `(h, w, c)`.
+
+    Raises:
+        UserError: it cannot.
+    """
+    translator = build(config, init, image_shape[-1])
+    if stored := folder_of(init):
+        load(translator, stored, image_shape)
+
+
 def load(translator: Translator, folder: pathlib.Path, image_shape: tuple[int, int, int]) -> dict:
     """Variables of a stored translator.
 

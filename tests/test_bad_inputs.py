@@ -229,6 +229,24 @@ def broken_arrays(folder: pathlib.Path, arrays: dict, **changes: np.ndarray | No
 
 DATA = {
     "no such folder": (lambda folder, arrays: str(folder / "absent"), ["absent", "no such folder"]),
+    "no folder of this name": (lambda folder, arrays: "no_such_photos/", ["no_such_photos/", "no such folder"]),
+    "no name at all": (lambda folder, arrays: "no-such-photos", ["'no-such-photos'", "no such folder", ".npz"]),
+    "one class": (
+        lambda folder, arrays: broken_arrays(
+            folder, arrays, train_labels=np.zeros(18, int), test_labels=np.zeros(18, int)
+        ),
+        ["broken", "one class, '0'", "two or more"],
+    ),
+    "images too large to whiten": (
+        lambda folder, arrays: broken_arrays(
+            folder,
+            arrays,
+            train_images=np.resize(np.arange(18, dtype=np.uint8), (18, 256, 256, 3)),
+            test_images=None,
+            test_labels=None,
+        ),
+        ["config.whitening.kind is 'auto'", "256x256", "'standardize'", "config.image_size"],
+    ),
     "no such npz": (lambda folder, arrays: str(folder / "absent.npz"), ["absent.npz", "no such file"]),
     "class without images": (
         lambda folder, arrays: broken_folder(folder / "pets", without_images),
@@ -307,6 +325,22 @@ def test_a_workdir_of_another_config(place, finished):
     assert_refused(place, finished, ["distill.rate=2e-3"], words, finished)
 
 
+def test_a_workdir_of_other_data(place, tmp_path, arrays):
+    """One pixel of one image is another, or there is a test image less: what was made of the others stays as it is."""
+    data, folder = tmp_path / "mine.npz", tmp_path / "run"
+    np.savez(data, **arrays)
+    run(place, folder, f"dataset={data}")
+    changed = arrays["train_images"].copy()
+    changed[3, 2, 2] = 1 - changed[3, 2, 2]
+    np.savez(data, **arrays | {"train_images": changed})
+    words = [f"another {data}: its sha256", "another --workdir"]
+    assert_refused(place, folder, [f"dataset={data}"], words, folder)
+    np.savez(data, **arrays | {name: arrays[name][:-1] for name in ("test_images", "test_labels")})
+    assert_refused(place, folder, [f"dataset={data}"], [f"another {data}: its test_images = 18, now it is 17"], folder)
+    np.savez(data, **arrays)
+    run(place, folder, f"dataset={data}")
+
+
 @pytest.mark.parametrize("name", ["result.json", "config.json", "set.npz"])
 def test_cut_files_of_a_finished_stage(place, finished, tmp_path, name):
     folder = shutil.copytree(finished, tmp_path / "run")
@@ -361,7 +395,8 @@ COMMANDS = {
     "a wrong type by flag": (["--config=tiny.py", "--config.ipc=abc"], ["--config.ipc=abc", "int"]),
     "ipc is zero": (["--config=tiny.py", "--config.ipc=0"], ["config.ipc is 0", "at least 1"]),
     "a TFDS set that is not prepared": (
-        ["--config=tiny.py", "--config.dataset=imagenet2012", "--config.data_dir=absent"],
+        # Outside, because TFDS makes the folder where TensorFlow is installed.
+        ["--config=tiny.py", "--config.dataset=imagenet2012", "--config.data_dir=../absent"],
         ["'imagenet2012'", "absent", "prepare"],
     ),
     "data that is not there": (["--config=tiny.py", "--config.dataset=./absent"], ["'./absent'", "no such folder"]),
@@ -448,6 +483,11 @@ def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(place, tmp_path, 
         for name in ("run", "undisturbed")
     ]
     assert files == others
+
+
+def test_only_pretraining_is_for_several_processes(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert_refused(place, tmp_path / "run", [], ["one of 2 processes", "a config that pre-trains"], tmp_path)
 
 
 def test_the_default_config_is_good():

@@ -6,14 +6,18 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import jobs
 import numpy as np
 import pytest
 
 from fsdd import config as configs
 from fsdd import main, pipeline
-from fsdd.data import store
+from fsdd.data import sources, store
 from fsdd.errors import UserError
+from fsdd.io import checkpoint
+from fsdd.methods import translation
+from fsdd.networks.translator import Translator
 from fsdd.pretraining import cache as caches
 from fsdd.pretraining import inspection
 
@@ -168,6 +172,31 @@ def test_inspection_counts_and_draws(whole, capsys):
         assert words in said
     for picture in ("subsets.png", "losses.png"):
         assert (whole / "cache" / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspection_shows_the_images_that_subsets_were_made_of(tmp_path, monkeypatch):
+    """Also where the big set was some of its classes, in an order of their own."""
+    classes = (7, 2, 5)
+    limits = {"subsets.count": 2, "subsets.classes_min": 3, "subsets.classes_max": 3, "subsets.synthetic": 3}
+    pipeline.run(_config(classes=classes, **limits, **{"distill.uses": 2}), tmp_path, "cache")
+    drawn = {}
+    monkeypatch.setattr(inspection.pictures, "grid", lambda path, panels, rows, titles: drawn.update(panels))
+    assert inspection.inspect(tmp_path)
+    source = store.Source(store.shards(tmp_path / "cache")[0])
+    pixels = sources.load("digits", test_fraction=0).only(classes).train_images
+    wanted = [pixels[cached.rows[cached.start]] for cached in (source[0], source[1])]
+    np.testing.assert_allclose(255 * drawn["real"], np.concatenate(wanted), atol=1e-3)
+
+
+def test_pretraining_is_refused_before_anything_is_cached(tmp_path):
+    changes = {"image_size": 6, "translator.stride": 4}
+    with pytest.raises(UserError, match=r"config.translator.stride is 4; allowed: a divisor of the images' side, 6"):
+        pipeline.run(_config(**changes), tmp_path / "run")
+    variables = translation.fresh(Translator(1, (2, 2, 2)), jax.random.key(0), (8, 8, 1))
+    checkpoint.save_variables(tmp_path / "stored", variables, {})
+    with pytest.raises(UserError, match="asks for"):
+        pipeline.run(_config(**{"pretrain.init": str(tmp_path / "stored")}), tmp_path / "run")
+    assert not list(tmp_path.glob("run/cache/*.array_record"))
 
 
 def test_buckets_hold_their_subsets(whole):

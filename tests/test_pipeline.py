@@ -1,6 +1,7 @@
 """A whole run on real digits: every stage leaves what it promises, and a finished run is not repeated."""
 
 import json
+import pathlib
 import shutil
 
 import jax
@@ -9,11 +10,13 @@ import pytest
 
 import fsdd
 from fsdd import config as configs
-from fsdd import estimate, pipeline
+from fsdd import estimate, main, pipeline
 from fsdd import run as runs
+from fsdd.data import sources
 from fsdd.errors import UserError
 from fsdd.io import stored
 
+ROOT = pathlib.Path(__file__).parents[1]
 FIELDS = {
     "dataset": "digits",
     "network.width": 16,
@@ -136,7 +139,6 @@ def test_an_adapted_translator_starts_another_run(finished, tmp_path):
 
 def test_the_api_scores_a_stored_set(finished):
     folder, _ = finished
-    from fsdd.data import sources
     from fsdd.evaluation.training import Recipe
 
     data = sources.load("digits")
@@ -151,5 +153,49 @@ def test_the_api_distils(tmp_path):
     fields = FIELDS | {"stages": ("distill",), "distill.uses": 3, "evaluate.networks": 0, "evaluate.stages": ()}
     made = fsdd.distill("digits", tmp_path, {name: value for name, value in fields.items() if name != "dataset"})
     assert made.pixels.shape == (10, 8, 8, 1)
+    given = configs.flat(configs.few_networks(configs.default())) | {"dataset": "digits"} | fields
+    assert (
+        json.loads((tmp_path / "results.json").read_text())["config"].items()
+        >= {name: given[name] for name in ("refine.networks", "refine.uses", "distill.uses")}.items()
+    )
     with pytest.raises(fsdd.UserError, match=r"distill\.usess"):
         fsdd.distill("digits", tmp_path, {"distill.usess": 3})
+
+
+def test_the_api_takes_paths_and_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = sources.load("digits")
+    np.savez(tmp_path / "mine.npz", train_images=data.train_images[:60], train_labels=data.train_labels[:60])
+    fields = {"stages": (), "evaluate.networks": 0}
+    made = fsdd.distill(tmp_path / "mine.npz", "~/run", fields)
+    assert made.pixels.shape == (10, 8, 8, 1)
+    assert (tmp_path / "run" / "synthetic.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"dataset": "cifar10"}, {"objective.flip": True, "frepo.rate": 3e-4, "frepo.optimiser": "lamb"}),
+        ({"dataset": "mnist"}, {"objective.flip": False}),
+        ({"dataset": "digits", "objective.flip": True}, {"objective.flip": True}),
+        ({"dataset": "cifar100", "ipc": 10, "protocol": "jax"}, {"objective.flip": False}),
+        ({"dataset": "cifar100", "ipc": 10, "protocol": "torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
+        ({"refine.networks": 8}, {"refine.group": 8}),
+        ({"refine.networks": 1000}, {"refine.group": 125}),
+        ({"refine.networks": 8, "refine.group": 2}, {"refine.group": 2}),
+        ({"protocol": "torch", "frepo.rate": 2e-3}, {"frepo.rate": 2e-3, "frepo.optimiser": "adam"}),
+    ],
+)
+def test_what_is_open_is_filled_by_the_set_and_the_protocol(fields, wanted):
+    config = configs.default()
+    config.update_from_flattened_dict(fields)
+    assert configs.flat(configs.resolve(config)).items() >= wanted.items()
+
+
+def test_a_method_on_the_command_line_replaces_the_stages_of_the_file():
+    def stages(*flags):
+        return configs.resolve(main.parse(["fsdd", f"--config={ROOT / 'configs/quickstart.py'}", *flags]).config).stages
+
+    assert stages() == ("distill", "translate", "refine")
+    assert stages("--config.method=frepo", "--config.evaluate.stages=('start','frepo')") == ("frepo",)
+    assert stages("--config.method=frepo", "--config.stages=('distill','translate','refine')")[0] == "distill"

@@ -1,5 +1,7 @@
 """Stages beside the main job's: the learned distillation space, FRePo, other starts and sizes, and sets on the way."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,30 @@ def test_a_set_that_was_not_kept_is_one_line(pooled):
     folder, _ = pooled
     with pytest.raises(UserError, match=r"asks for frepo@6, which was not kept when .*frepo was made"):
         _run(folder, start="herding", factor=2, stages=("frepo",), evaluate__stages=("frepo@6",))
+
+
+def test_sets_are_kept_whatever_steps_a_dispatch_could_take(tmp_path):
+    """A mark that is in the middle of what a dispatch would take, and of what a network serves."""
+    stream = {"refine__networks": 3, "refine__uses": 4, "refine__group": 1, "refine__real_images": 32}
+    stream |= {"stages": ("refine",), "evaluate__stages": ("refine@6",), "evaluate__networks": 0}
+    for dispatch in (1, 8):
+        _run(tmp_path / str(dispatch), compute__dispatch=dispatch, **stream)
+    for name in ("kept/6.npz", "set.npz"):
+        one, many = (_images(tmp_path / dispatch / "refine" / name) for dispatch in ("1", "8"))
+        np.testing.assert_allclose(many, one, atol=1e-4)
+
+
+def test_the_time_of_an_autoencoder_is_its_stages(tmp_path):
+    fields = {"translate__init": "autoencoder", "translate__networks": 1, "translate__real_images": 32}
+    fields |= {
+        "autoencoder__steps": 3,
+        "autoencoder__batch": 8,
+        "translator__widths": (4, 4, 4),
+        "translator__residual": False,
+    }
+    results = _run(tmp_path, stages=("distill", "translate"), evaluate__networks=0, **fields)
+    card = json.loads((tmp_path / "translate" / "autoencoder" / "card.json").read_text())
+    assert results["stages"]["translate"]["wall_seconds"] > card["wall_seconds"] > 0
 
 
 def test_distillation_goes_on_in_the_learned_space(tmp_path):

@@ -4,15 +4,20 @@ On accelerators many steps run per dispatch. On CPU, XLA runs a convolution insi
 kernels (jax-ml/jax issue 12868), so there each step is a dispatch of its own. Both ways compute the same.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 
-def steps_per_dispatch(limit: int, steps: int) -> int:
-    """The largest divisor of `steps` up to `limit`, so that one compiled shape serves them all."""
-    return max(size for size in range(1, min(limit, steps) + 1) if steps % size == 0)
+def steps_per_dispatch(limit: int, *stops: int) -> int:
+    """The largest divisor up to `limit` of all steps at which a dispatch has to end; 0 does not count.
+
+    One compiled shape then serves from any of them to any other: from where a run resumes, say, to its last step.
+    """
+    whole = math.gcd(*stops)
+    return max(size for size in range(1, min(limit, whole) + 1) if whole % size == 0)
 
 
 def dispatcher(step: Callable, size: int) -> Callable:

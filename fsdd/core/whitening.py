@@ -1,6 +1,7 @@
 """Per-channel standardisation and regularised ZCA: between pixels in [0, 1] and the space that networks see."""
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -82,11 +83,25 @@ def fit(pixels: np.ndarray, kind: str = "auto", regularisation: float = 0.1) -> 
 
     Fewer images than they have values, n < d, are fitted by their n x n products, at a cost of n d^2 instead of d^3.
     """
-    channels = pixels.shape[-1]
-    if kind == "standardize" or (kind == "auto" and channels == 1):
+    if _standardizes(kind, pixels):
         return Whitening(*_float32(*_channel_statistics(pixels)))
-    few = len(pixels) < int(np.prod(pixels.shape[1:]))
-    return (_fit_few if few else _fit_many)(pixels, regularisation)
+    return (_fit_few if _are_few(pixels) else _fit_many)(pixels, regularisation)
+
+
+def fitting_bytes(pixels: np.ndarray, kind: str = "auto") -> int:
+    """Memory that `fit` takes beside the pixels `[n, h, w, c]`, about: the matrices `[d, d]` that it holds at once."""
+    if _standardizes(kind, pixels):
+        return 0
+    # Of few images three in float32; of many as many in float64, and those of their eigenvectors.
+    return (12 if _are_few(pixels) else 32) * math.prod(pixels.shape[1:]) ** 2
+
+
+def _standardizes(kind: str, pixels: np.ndarray) -> bool:
+    return kind == "standardize" or (kind == "auto" and pixels.shape[-1] == 1)
+
+
+def _are_few(pixels: np.ndarray) -> bool:
+    return len(pixels) < math.prod(pixels.shape[1:])
 
 
 def _fit_many(pixels: np.ndarray, regularisation: float) -> Whitening:

@@ -1,7 +1,9 @@
 """The real set T: what every source delivers, whatever it read."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,18 @@ class RealSet:
             class_names=tuple(self.class_names[index] for index in chosen),
         )
 
+    def identity(self) -> dict[str, Any]:
+        """What tells it from another: its size, and digests of its splits' labels and of a thousand of their images."""
+        return {
+            "name": self.name,
+            "images": len(self.train_images),
+            "shape": list(self.image_shape),
+            "classes": self.num_classes,
+            "sha256": _digest(self.train_images, self.train_labels),
+            "test_images": len(self.test_images),
+            "test_sha256": _digest(self.test_images, self.test_labels),
+        }
+
     @property
     def num_classes(self) -> int:
         """Number of classes, C."""
@@ -52,3 +66,9 @@ class RealSet:
     def image_shape(self) -> tuple[int, int, int]:
         """Shape `(h, w, c)` of one image."""
         return self.train_images.shape[1:]
+
+
+def _digest(images: np.ndarray, labels: np.ndarray) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(labels))
+    digest.update(np.ascontiguousarray(images[:: max(len(images) // 1000, 1)]))
+    return digest.hexdigest()

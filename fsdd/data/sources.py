@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 import sklearn.datasets
@@ -29,7 +30,7 @@ def load(
 
     Args:
         dataset: "digits" (scikit-learn's, no download); a `.npz` file; a folder of images, which starts with "/", "."
-            or "~" or exists; or the name of a TFDS set, such as "cifar10" or "imagenet_resized/32x32".
+            or "~", ends with "/", or exists; or the name of a TFDS set, such as "cifar10" or "imagenet_resized/32x32".
         data_dir: where TFDS keeps its sets; None for its own default. Other sources do not use it.
         image_size: 0 to keep the images as they are, which must then be squares of one size; else the side in pixels
             to which each image is centre-cropped and resized.
@@ -64,8 +65,13 @@ def _read(dataset: str, data_dir: str | None, image_size: int) -> RealSet:
         return _load_digits(image_size)
     if dataset.endswith(".npz"):
         return _load_arrays(dataset, image_size)
-    if dataset.startswith(("/", ".", "~")) or (dataset and pathlib.Path(dataset).is_dir()):
+    if dataset.startswith(("/", ".", "~")) or dataset.endswith("/") or (dataset and pathlib.Path(dataset).is_dir()):
         return load_folder(dataset, image_size)
+    if not re.fullmatch(r"\w+", re.split("[:/]", dataset)[0]):
+        raise UserError(
+            f"dataset {dataset!r}: no such folder, and no name for TFDS; allowed are 'digits', a TFDS name, a "
+            "folder of images and a .npz file"
+        )
     return load_tfds(dataset, data_dir, image_size)
 
 

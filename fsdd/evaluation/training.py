@@ -125,7 +125,7 @@ def run(
         return states, {"loss": jnp.mean(values)}
 
     training_keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-    size = loop.steps_per_dispatch(dispatch, steps)
+    size = loop.steps_per_dispatch(dispatch, steps, start)
     many = loop.dispatcher(all_at_once, size)
     for position in range(start, steps, size):
         state, metrics = many(state, jnp.int32(position), training_keys, synthetic)

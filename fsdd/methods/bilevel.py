@@ -149,7 +149,7 @@ def run(
     **settings,
 ) -> Iterator[tuple[int, State, dict]]:  # fmt: skip
     """Drive `step`, whose `settings` these are, to `steps`; yields like `streams.run`."""
-    size = loop.steps_per_dispatch(dispatch, steps)
+    size = loop.steps_per_dispatch(dispatch, steps, start)
     many = loop.dispatcher(
         lambda carry, t, real, classes: step(carry, jax.random.fold_in(key, t), real, classes, **settings), size
     )

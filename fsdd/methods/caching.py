@@ -116,7 +116,7 @@ class Programs:
 
     Attributes:
         mesh: 1-D; the number of lanes is a multiple of its size.
-        compiled: the steps of each bucket, by the shapes of its synthetic images and real features.
+        compiled: steps by how many they are at once, and by the shapes of a bucket's synthetic images and features.
     """
 
     def __init__(self, recipe: Recipe, variables: sampling.Variables, devices: list[jax.Device], dispatch: int = 1):
@@ -125,14 +125,14 @@ class Programs:
         self.compiled: dict[tuple, Callable] = {}
         self._recipe = recipe
         self._variables = jax.device_put(variables, mesh.everywhere(self.mesh))
-        self._size = loop.steps_per_dispatch(dispatch, recipe.steps)
+        self._dispatch = dispatch
         step = self._over_lanes(functools.partial(_step, recipe), constants=2)
 
         def all_lanes(state, index, features, lanes, variables):
             state, metrics = step(state, features, lanes, variables, index)
             return state, jax.tree.map(jnp.mean, metrics)
 
-        self._many = loop.dispatcher(all_lanes, self._size)
+        self._all_lanes = all_lanes
         self._fill = jax.jit(self._over_lanes(functools.partial(_view, recipe), constants=3), donate_argnums=0)
         self._loss = jax.jit(self._over_lanes(functools.partial(_loss, recipe), constants=1))
         self._init = jax.jit(jax.vmap(functools.partial(distillation.init, optimiser=recipe.optimiser)))
@@ -176,16 +176,18 @@ class Programs:
     ) -> Iterator[tuple[int, distillation.State, dict]]:
         """Yield `(steps done, state, metrics)` as `streams.run` does; the state is donated to the next dispatch."""
         rest = features, _without_images(lanes), self._variables
-        many = self._compile(state, rest)
-        for position in range(start, self._recipe.steps, self._size):
+        size = loop.steps_per_dispatch(self._dispatch, self._recipe.steps, start)
+        many = self._compile(size, state, rest)
+        for position in range(start, self._recipe.steps, size):
             state, metrics = many(state, jnp.int32(position), *rest)
-            yield position + self._size, state, metrics
+            yield position + size, state, metrics
 
-    def _compile(self, state: distillation.State, rest: tuple) -> Callable:
-        shapes = state.synthetic.images.shape, rest[0].shape
-        if shapes not in self.compiled:
-            self.compiled[shapes] = self._many.lower(state, jnp.int32(0), *rest).compile()
-        return self.compiled[shapes]
+    def _compile(self, size: int, state: distillation.State, rest: tuple) -> Callable:
+        key = size, state.synthetic.images.shape, rest[0].shape
+        if key not in self.compiled:
+            many = loop.dispatcher(self._all_lanes, size)
+            self.compiled[key] = many.lower(state, jnp.int32(0), *rest).compile()
+        return self.compiled[key]
 
     @property
     def memory(self) -> int:

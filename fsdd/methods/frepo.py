@@ -139,7 +139,7 @@ def run(
     state: State, key: jax.Array, real: Real, steps: int, *, start: int = 0, dispatch: int = 1, **settings
 ) -> Iterator[tuple[int, State, dict]]:
     """Drive `step`, whose `settings` these are, to `steps`; yields like `streams.run`."""
-    size = loop.steps_per_dispatch(dispatch, steps)
+    size = loop.steps_per_dispatch(dispatch, steps, start)
     many = loop.dispatcher(lambda carry, t, real: step(carry, jax.random.fold_in(key, t), real, **settings), size)
     for position in range(start, steps, size):
         state, metrics = many(state, jnp.int32(position), real)

@@ -188,7 +188,7 @@ def run(
         is donated to the next dispatch: copy it to keep it.
     """
     groups_key, batch_key = keys
-    size = loop.steps_per_dispatch(dispatch, stream.group_steps)
+    size = loop.steps_per_dispatch(dispatch, stream.group_steps, start)
     many = loop.dispatcher(lambda carry, t, group: step(carry, draw(stream, group, batch_key, t)), size)
     features_of = _features_of(network, stream.cache_dtype)
     position = start

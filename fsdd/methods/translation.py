@@ -258,7 +258,7 @@ def autoencode(
         rows = jax.random.randint(jax.random.fold_in(key, index), (batch,), 0, len(images))
         return step(carry, images[rows])
 
-    size = loop.steps_per_dispatch(dispatch, steps)
+    size = loop.steps_per_dispatch(dispatch, steps, start)
     many = loop.dispatcher(on_batch, size)
     for position in range(start, steps, size):
         state, metrics = many(state, jnp.int32(position), images)

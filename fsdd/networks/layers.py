@@ -51,8 +51,24 @@ def conv(x: jax.Array, channels: int, initialisation: str, size: int = 3, stride
     fan_in = size * size * x.shape[-1]
     return nn.Conv(
         channels, (size, size), (stride, stride), padding=size // 2, use_bias=bias, dtype=dtype,
-        **_initialisers(initialisation, fan_in),
+        conv_general_dilated=_by_patches if x.shape[1:3] == (2, 2) else None, **_initialisers(initialisation, fan_in),
     )(x)  # fmt: skip
+
+
+def _by_patches(images: jax.Array, kernel: jax.Array, strides, padding, *, precision=None, **_) -> jax.Array:
+    """A convolution `[n, h, w, c]`, `[s, s, c, d]` -> `[n, h', w', d]` as one product of patches and kernel.
+
+    At 2x2 pixels XLA on CPU takes 8 to 60 times as long for its own.
+    """
+    padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    rows, columns = (padded.shape[1 + axis] - kernel.shape[axis] + 1 for axis in (0, 1))
+    patches = [
+        padded[:, i : i + rows : strides[0], j : j + columns : strides[1]]
+        for i in range(kernel.shape[0])
+        for j in range(kernel.shape[1])
+    ]
+    product = jnp.concatenate(patches, axis=-1)
+    return jnp.matmul(product, kernel.reshape(-1, kernel.shape[-1]), precision=precision)
 
 
 def dense(x: jax.Array, units: int, initialisation: str, dtype=None) -> jax.Array:

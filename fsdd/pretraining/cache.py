@@ -102,15 +102,16 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Cache:
     fields = relevant(config)
     workdir.compare(folder, card and card.get("config"), fields)
     data = runs.load(config)
+    runs.check_images(config, data)
     limits = Limits(*(config.subsets[field.name] for field in dataclasses.fields(Limits)))
     sampler = Sampler(data.train_labels, data.num_classes, limits, config.seed)
     for note in sampler.notes:
         print(note, flush=True)
-    identity = _identity(data)
-    workdir.compare(folder, card and card.get("set"), identity, f"another {config.dataset}: its ")
+    found = identity(data)
+    workdir.compare(folder, card and card.get("set"), found, f"another {config.dataset}: its ")
     workdir.create(folder)
     if card is None:
-        made = {"config": fields, "data_dir": config.data_dir, "set": identity}
+        made = {"config": fields, "data_dir": config.data_dir, "classes": list(config.classes), "set": found}
         workdir.write(folder / "card.json", made | provenance.summary())
     claims = store.Claims(folder)
     whitening = _whitening(config, data, folder, claims)
@@ -123,17 +124,9 @@ def relevant(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in _FREE}
 
 
-def _identity(data: RealSet) -> dict[str, Any]:
-    """What tells a big set from another: its size, and a digest of its labels and of a thousand of its images."""
-    digest = hashlib.sha256(np.ascontiguousarray(data.train_labels))
-    digest.update(np.ascontiguousarray(data.train_images[:: max(len(data.train_images) // 1000, 1)]))
-    return {
-        "name": data.name,
-        "images": len(data.train_images),
-        "shape": list(data.image_shape),
-        "classes": data.num_classes,
-        "sha256": digest.hexdigest(),
-    }
+def identity(data: RealSet) -> dict[str, Any]:
+    """What tells a big set from another: of its test split, which no subset has an image of, nothing."""
+    return {name: value for name, value in data.identity().items() if not name.startswith("test_")}
 
 
 def _whitening(config, data: RealSet, folder: pathlib.Path, claims: store.Claims) -> Whitening:

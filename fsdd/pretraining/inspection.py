@@ -10,7 +10,7 @@ from fsdd.data import store
 from fsdd.errors import UserError
 from fsdd.io import pictures, workdir
 from fsdd.pretraining import pipeline
-from fsdd.pretraining.cache import load_whitening
+from fsdd.pretraining.cache import identity, load_whitening
 
 _SHOWN, _CLASSES = 4, 4
 
@@ -61,8 +61,10 @@ def _draw_subsets(place: pathlib.Path, card: dict, found: list[store.Shard]) -> 
     config = configs.default()
     names = ("dataset", "image_size", "seed")
     config.update({name: card["config"][name] for name in names} | {"data_dir": card["data_dir"]})
+    config.classes = tuple(card.get("classes", ()))
     try:
         data, whitening = runs.load(config), load_whitening(place / "whitening.npz")
+        workdir.compare(place, card["set"], identity(data), f"another {config.dataset}: its ")
     except UserError as error:
         print(f"  no picture of subsets: {error}")
         return

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import provenance, rules
+from fsdd import provenance, rules, translators
 from fsdd.data.store import Shard
 from fsdd.errors import UserError
 from fsdd.io import workdir
@@ -41,6 +41,8 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
     if "pretrain" in stages:
         learning.check(config, folder)
     cache = caches.prepare(config, folder)
+    if "pretrain" in stages:
+        translators.check_fit(config, config.pretrain.init, cache.data.image_shape)
     interleaved = set(stages) == {"cache", "pretrain"} and cache.config.pretrain.rounds > 1
     if "cache" in stages:
         left = caches.pending(cache, caches.look(cache), cache.config.subsets.count)

@@ -91,7 +91,8 @@ def test_nearly_collinear_features_in_float32():
     from_gram = gram @ jax.scipy.linalg.solve(gram + ridge, single_y, assume_a="pos")
     error, gram_error = (np.linalg.norm(value - wanted) / np.linalg.norm(wanted) for value in (found, from_gram))
     assert error < 1e-3
-    assert error < gram_error / 10
+    # Where rounding left the Gram matrix with a negative eigenvalue, nothing at all comes of it.
+    assert error < np.nan_to_num(gram_error, nan=np.inf) / 10
 
 
 def test_proposition_1(float64):

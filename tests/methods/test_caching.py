@@ -116,6 +116,13 @@ def test_many_steps_a_dispatch_are_the_same_steps():
     _, singly, _, _ = _distil(_recipe(), lanes, 18)
     _, scanned, _, _ = _distil(_recipe(), lanes, 18, dispatch=6)
     np.testing.assert_allclose(scanned.images, singly.images, atol=1e-5)
+    # Whoever goes on from a step at which no such dispatch begins ends with the last one all the same.
+    recipe = _recipe()
+    programs = caching.Programs(recipe, VARIABLES, jax.devices(), dispatch=6)
+    lanes = programs.place(lanes)
+    features, state = programs.features(lanes, 18), programs.init(lanes)
+    reached = [done for done, _, _ in programs.run(lanes, features, state, start=recipe.steps - 5)]
+    assert reached[-1] == recipe.steps
 
 
 def test_a_bucket_is_compiled_once():

@@ -69,6 +69,9 @@ def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
     for start in (1, 5, 11):
         rest = _trace(stream, real, start=start)
         jax.tree.map(lambda a, b, start=start: np.testing.assert_array_equal(a, b[start:]), rest, whole)
+        # Who goes on with more steps a dispatch still ends with the last one, and groups where they end.
+        many = _trace(stream, real, start=start, dispatch=4)
+        jax.tree.map(lambda a, b, start=start: np.testing.assert_allclose(a, b[start:], rtol=1e-5), many, whole)
 
 
 def test_one_fixed_network_sees_all_of_the_set(real):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsdd.networks import registry
+from fsdd.networks import layers, registry
 from fsdd.networks.alexnet import AlexNet
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.layers import Output
@@ -274,3 +274,33 @@ def test_unknown_names_are_refused():
         shapes(registry.build("vgg11", 10, norm="layer"), (8, 8, 1))
     with pytest.raises(ValueError, match="xavier"):
         shapes(registry.build("resnet18", 10, initialisation="xavier"), (8, 8, 1))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_a_convolution_by_patches_is_a_convolution(side, stride, size):
+    images, kernel = noise(3, side, side, 4), noise(size, size, 4, 6, seed=1)
+    strides, padding = (stride, stride), [(size // 2, size // 2)] * 2
+
+    def of(convolve):
+        def loss(images, kernel):
+            return jnp.sum(
+                jnp.sin(convolve(images, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")))
+            )
+
+        return jax.value_and_grad(loss, (0, 1))(images, kernel)
+
+    wanted, found = of(jax.lax.conv_general_dilated), of(layers._by_patches)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), found, wanted)
+
+
+def test_small_images_take_the_fast_way_and_the_same_values():
+    """The last block of a ConvNet sees 8x8 images as 2x2."""
+    network, images = ConvNet(3, width=4, depth=3), noise(2, 8, 8, 1)
+    variables = random_variables(network, images)
+    features = network.apply(variables, images).features
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "_by_patches", None)  # Flax's own
+        np.testing.assert_allclose(network.apply(variables, images).features, features, rtol=1e-5, atol=1e-6)
+    assert str(jax.make_jaxpr(network.apply)(variables, images)).count("conv_general_dilated[") == 2
