@@ -8,7 +8,6 @@ import jax
 import ml_collections
 from ml_collections.config_dict import placeholder
 
-from fsdd.core import loop
 from fsdd.errors import UserError
 from fsdd.presets import METHODS, PLATFORM, PROTOCOLS
 from fsdd.rules import PRETRAINING, RULES, STAGES, STREAMED
@@ -241,7 +240,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     _check_values(config)
     for stage in STREAMED:
         if not config[stage].group:
-            config[stage].group = loop.steps_per_dispatch(_HELD, max(config[stage].networks, 1))
+            networks = max(config[stage].networks, 1)
+            config[stage].group = max(held for held in range(1, _HELD + 1) if networks % held == 0)
     return config.lock()
 
 

@@ -80,6 +80,16 @@ def run() -> None:
     except OSError as error:
         print(f"fsdd: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        # The second is JAX's, of a device.
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print(
+            "fsdd: out of memory; lower config.image_size, the group of a stage, or of config.compute chunk, "
+            "networks_at_once or lane_images",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         print("fsdd: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

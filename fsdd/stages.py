@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from fsdd import config as configs
-from fsdd import provenance, rules, stage_files, starts, translators
+from fsdd import provenance, stage_files, starts, translators
 from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.io import checkpoint, progress, workdir
@@ -77,7 +77,7 @@ def _follow(run: Run, stage: str, ipc: int, steps_from: Callable, state, set_of:
     if not total:
         return state, resumable
     # A dispatch ends at each mark, and where a group of networks does.
-    together = _stream(run, stage).group_steps if stage in rules.STREAMED else total
+    together = _stream(run, stage).group_steps if stage in configs.STREAMED else total
     dispatch = loop.steps_per_dispatch(config.compute.dispatch, total, begin, together, *marks)
     steps = steps_from(state, start=begin, dispatch=dispatch)
     return resumable.follow(_keeping(folder, resumable, steps, marks, set_of)), resumable

@@ -399,6 +399,10 @@ COMMANDS = {
         ["--config=tiny.py", "--config.dataset=imagenet2012", "--config.data_dir=../absent"],
         ["'imagenet2012'", "absent", "prepare"],
     ),
+    "images larger than memory": (
+        ["--config=tiny.py", "--config.image_size=10000000"],
+        ["out of memory", "config.image_size", "chunk"],
+    ),
     "data that is not there": (["--config=tiny.py", "--config.dataset=./absent"], ["'./absent'", "no such folder"]),
 }
 FILES = {
