@@ -58,7 +58,7 @@ def moved(run: Run, stage: str) -> list[int]:
 
 
 def passes(run: Run) -> dict[str, int]:
-    """Passes of one image forward through a network, or as much work, in all that is not done yet."""
+    """Passes of one image forward through a network, or as much work, in stages not done yet and in the evaluation."""
     config, data = run.config, run.data
     found, mirrored = {}, 2 if config.objective.flip else 1
     for stage in config.stages:
