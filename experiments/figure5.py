@@ -26,7 +26,7 @@ from fsdd import pipeline, provenance
 from fsdd.data import sources
 from fsdd.errors import UserError
 from fsdd.evaluation import continual
-from fsdd.io import pictures, stored, workdir
+from fsdd.io import pictures, progress, stored, workdir
 from fsdd.networks import registry
 
 ROWS = ("random", "herding", "baseline", "one_net", "without_adaptation", "with_adaptation", "refine")
@@ -75,10 +75,11 @@ def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]
         settings = resolved.evaluate
         return registry.build("convnet", count, width=arguments.width, initialisation=settings.initialisation)
 
-    found = continual.accuracies(
-        arrivals, network_of, recipe, whitening.apply(data.test_images), data.test_labels, jax.random.key(order),
-        resolved.compute.dispatch,
-    )  # fmt: skip
+    images, key = whitening.apply(data.test_images), jax.random.key(order)
+    with progress.bar(f"{row}, networks trained", len(arrivals), unit="network") as bar:
+        found = continual.accuracies(
+            arrivals, network_of, recipe, images, data.test_labels, key, resolved.compute.dispatch, bar.update
+        )
     percent = [round(100 * value, 2) for value in found]
     facts = {"row": row, "order": order, "ipc": arguments.ipc, "width": arguments.width}
     return facts | {"accuracies": percent, "seconds": seconds}

@@ -74,6 +74,7 @@ def accuracies(
     labels: np.ndarray,
     key: jax.Array,
     dispatch: int = 1,
+    watch: Callable[[int], object] = lambda _: None,
 ) -> list[float]:
     """After each step the accuracy over the classes so far, of a network trained from scratch on all sets so far.
 
@@ -85,6 +86,7 @@ def accuracies(
         labels: int `[m]`.
         key: determines the networks and their training.
         dispatch: the most steps per dispatch.
+        watch: is told of one more step of the stream whenever its network has been scored.
     """
     found = []
     for step in range(1, len(arrivals) + 1):
@@ -94,4 +96,5 @@ def accuracies(
         keys = jax.random.fold_in(key, step)[None]
         state = training.train(network, recipe, everything, keys, dispatch)
         found.append(float(training.score(network, state.variables, images[rows], columns)[0]))
+        watch(1)
     return found

@@ -60,8 +60,10 @@ def test_classes_that_are_easy_to_tell_are_all_told_after_each_step():
     parts = [_arrival(classes, images(classes)) for classes in order]
     labels = rng.integers(0, 6, 120)
     recipe = training.Recipe("adam", rate=3e-3, schedule="warmup_cosine", policy="none", steps=120)
+    told = []
     found = continual.accuracies(
-        parts, lambda classes: ConvNet(classes, width=8, depth=2), recipe, images(labels), labels, jax.random.key(0)
-    )
-    assert len(found) == 3
+        parts, lambda classes: ConvNet(classes, width=8, depth=2), recipe, images(labels), labels, jax.random.key(0),
+        watch=told.append,
+    )  # fmt: skip
+    assert (len(found), told) == (3, [1, 1, 1])
     assert min(found) > 0.9
