@@ -3,8 +3,9 @@
     python -m experiments.figure5 --data_dir ~/tensorflow_datasets
 
 The figure's scale is CIFAR-100, 5 steps of 20 classes, 20 images a class and 5 class orders: `--scale=paper --ipc 20
---orders 5 --width 128`. By default it is 1 image a class, 1 order, and networks of width 32 to score them, which take a
-sixteenth of the work: 5 trainings a row and order, the last on 100 images for 2,000 steps, 40 minutes at full width.
+--orders 5 --width 128`. At scale `cpu` it is CIFAR-10, 5 steps of 2 classes, 1 image a class, 1 order, and networks of
+width 64 to score them: of CIFAR-100 at 1 image a class, training on the sets of one row and order takes 10 minutes at
+width 32, most of it for the 1,500 to 2,000 steps on the last steps' 60 to 100 images.
 
 A step's set is distilled as the cell of Table 3 of the same row is, but a stream does not wait: at scale `cpu` over a
 fifth of its networks, or two fifths for half as many uses. Images of all steps are whitened by what the first step's
@@ -30,6 +31,7 @@ from fsdd.io import pictures, progress, stored, workdir
 from fsdd.networks import registry
 
 ROWS = ("random", "herding", "baseline", "one_net", "without_adaptation", "with_adaptation", "refine")
+_DATASETS = {"smoke": "digits", "cpu": "cifar10", "paper": "cifar100"}
 # What of a cell of scale `cpu` a step of the stream has time for.
 _HURRIED = {
     "baseline": {"refine.networks": 400},
@@ -102,18 +104,17 @@ def main() -> None:
     """Run what is not done, and draw all."""
     parser = argparse.ArgumentParser(prog="python -m experiments.figure5")
     parser.add_argument("--scale", choices=cells.SCALES, default="cpu")
-    parser.add_argument("--dataset", default="cifar100")
+    parser.add_argument("--dataset", help=f"default, by the scale: {_DATASETS}")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--orders", type=int, default=1)
     parser.add_argument("--ipc", type=int, default=1)
-    parser.add_argument("--width", type=int, default=32, help="of the networks that score")
+    parser.add_argument("--width", type=int, default=64, help="of the networks that score")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS)
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--data_dir", default=None)
     parser.add_argument("--out", type=pathlib.Path, help="default results/figure5_SCALE.json; the picture is beside it")
     arguments = parser.parse_args()
-    if arguments.scale == "smoke":
-        arguments.dataset = "digits"
+    arguments.dataset = arguments.dataset or _DATASETS[arguments.scale]
     out = arguments.out or sweep.RESULTS / f"figure5_{arguments.scale}.json"
     found = json.loads(out.read_text())["runs"] if out.exists() else []
     try:
