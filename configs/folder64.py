@@ -20,7 +20,7 @@ def get_config():
     # As the sets were distilled that the translator learned on.
     config.distill.uses, config.distill.batch, config.distill.rate = 60, 512, 0.025
     config.translate.init = "tiny_imagenet32"
-    config.translate.networks, config.translate.uses, config.translate.group = 8, 25, 8
-    config.refine.networks, config.refine.uses, config.refine.group = 32, 8, 32
+    config.translate.networks, config.translate.uses = 8, 25
+    config.refine.networks, config.refine.uses = 32, 8
     config.evaluate.stages = ("start", "distill", "translate", "refine")
     return config

@@ -93,8 +93,8 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
 
 
 def _check_data(config: ml_collections.ConfigDict, folder: pathlib.Path, data: RealSet) -> None:
-    """See that the stages in a workdir, if there are any, were made of this very data."""
-    if any((folder / stage / "config.json").is_file() for stage in config.stages):
+    """See that what stages left in a workdir, these or others, was made of this very data."""
+    if any((folder / stage / "config.json").is_file() for stage in configs.STAGES):
         found = workdir.read(folder / "data.json")
         workdir.compare(folder, found, data.identity(), f"another {config.dataset}: its ")
 

@@ -335,6 +335,8 @@ def test_a_workdir_of_other_data(place, tmp_path, arrays):
     np.savez(data, **arrays | {"train_images": changed})
     words = [f"another {data}: its sha256", "another --workdir"]
     assert_refused(place, folder, [f"dataset={data}"], words, folder)
+    # Nor by a run that has no use for what is there.
+    assert_refused(place, folder, [f"dataset={data}", "stages=()"], words, folder)
     np.savez(data, **arrays | {name: arrays[name][:-1] for name in ("test_images", "test_labels")})
     assert_refused(place, folder, [f"dataset={data}"], [f"another {data}: its test_images = 18, now it is 17"], folder)
     np.savez(data, **arrays)
