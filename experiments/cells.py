@@ -104,7 +104,7 @@ _SCALES: dict[str, dict[str, Any]] = {
         "bilevel.steps": 100,
         "bilevel.inner": 16,
         "bilevel.batch": 128,
-        "frepo.steps": 4000,
+        "frepo.steps": 14000,
         "frepo.batch": 256,
         "frepo.rate": 3e-3,
         "frepo.final": 1.0,
@@ -128,7 +128,7 @@ _ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "paper": {"refine.networks": 4000, "refine.uses": 1, "refine.group": 1, "refine.rate": 1e-3},
     },
     "one_net": {"paper": {"distill.uses": 4000}},
-    "frepo": {"cpu": {"evaluate.stages": ("frepo@250", "frepo@1000", "frepo")}},
+    "frepo": {"cpu": {"evaluate.stages": ("frepo@250", "frepo@1000", "frepo@4000", "frepo@8000", "frepo")}},
     "refine": {"cpu": {"evaluate.stages": ("distill", "refine@250", "refine")}},
 } | {name: {"paper": {"translate.networks": 6000}} for name in _DS_TRANSLATED}
 SCALES = tuple(_SCALES)
