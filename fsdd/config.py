@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import re
 from typing import Any
 
 import jax
@@ -245,14 +246,14 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     return config.lock()
 
 
-# Sets of digits, letters and the like, whose mirror images are none.
+# Sets of digits, letters and the like, whose mirror images are none: by TFDS's names, or as files and folders.
 _NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn_cropped")
 
 
 def _has_no_mirror_images(config: ml_collections.ConfigDict) -> bool:
     # FRePo's JAX code regresses without them on CIFAR-100 at 10 and 50 images a class, too.
     large = config.protocol == "jax" and config.dataset.startswith("cifar100") and config.ipc in (10, 50)
-    return large or config.dataset.startswith(_NOT_MIRRORED)
+    return large or re.split("[:/.]", config.dataset)[0] in _NOT_MIRRORED
 
 
 def _bad(field: str, value: Any, allowed: str) -> UserError:

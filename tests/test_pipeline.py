@@ -177,6 +177,8 @@ def test_the_api_takes_paths_and_the_home_folder(tmp_path, monkeypatch):
     [
         ({"dataset": "cifar10"}, {"objective.flip": True, "frepo.rate": 3e-4, "frepo.optimiser": "lamb"}),
         ({"dataset": "mnist"}, {"objective.flip": False}),
+        ({"dataset": "emnist/letters"}, {"objective.flip": False}),
+        ({"dataset": "digits_and_more/"}, {"objective.flip": True}),
         ({"dataset": "digits", "objective.flip": True}, {"objective.flip": True}),
         ({"dataset": "cifar100", "ipc": 10, "protocol": "jax"}, {"objective.flip": False}),
         ({"dataset": "cifar100", "ipc": 10, "protocol": "torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
