@@ -15,7 +15,6 @@ def get_config():
     config.stages = ("cache", "pretrain")
     config.dataset = "digits"
     config.network.width = 32
-    config.objective.flip = False
     config.distill.uses = 200
     config.distill.batch = 256
     config.distill.rate = 1e-2

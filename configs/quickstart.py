@@ -1,4 +1,5 @@
-"""scikit-learn's digits (8x8, grey, no download), 1 image a class, narrow networks: a first look at every stage.
+"""scikit-learn's digits (8x8, grey, no download), 1 image a class, narrow networks: a first look at distillation,
+translation and refinement.
 
 python -m fsdd.main --config=configs/quickstart.py
 """
@@ -7,7 +8,7 @@ from fsdd import config as configs
 
 
 def get_config():
-    """Every stage, small."""
+    """Three stages, small."""
     config = configs.default()
     config.dataset = "digits"
     config.ipc = 1
@@ -17,7 +18,6 @@ def get_config():
     config.translate.networks = 200
     config.translate.rate = 1e-3
     config.refine.uses = 8
-    config.objective.flip = False
     config.evaluate.stages = ("start", "distill", "translate", "refine")
     config.evaluate.steps = 600
     return config

@@ -139,7 +139,7 @@ def row(name: str, dataset: str, ipc: int, scale: str) -> Row:
     method = METHODS[name]
     fields = _SCALES[scale] | _ROWS.get(name, {}).get(scale, {}) | {"method": method.method} | method.fields
     if dataset == "digits":
-        fields |= {"dataset": "digits", "objective.flip": False, "evaluate.stages": ()}
+        fields |= {"dataset": "digits", "evaluate.stages": ()}
     if method.fields.get("translate.init") == PRETRAINED["cpu"]:
         fields |= {"translate.init": PRETRAINED[scale]}
     if dataset == "cifar10" and ipc == 50 and scale == "paper" and name in _DS_TRANSLATED:

@@ -16,7 +16,7 @@ from fsdd import pipeline, provenance
 from fsdd.io import workdir
 
 # Digits are grey, 8x8, and have no mirror images.
-SETS = {"cifar10": {}, "cifar100": {}, "digits": {"objective.flip": False}}
+SETS = ("cifar10", "cifar100", "digits")
 NETWORKS = 20
 # As in configs/pretrain_cpu.py.
 DISTILLED = {"distill.uses": 60, "distill.batch": 512, "distill.rate": 0.025}
@@ -27,14 +27,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--data_dir", default=None)
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=SETS)
     parser.add_argument("--translator", default="tiny_imagenet32")
     arguments = parser.parse_args()
     rows = []
     for name in arguments.sets:
         config = configs.few_networks(configs.default())
         fields = DISTILLED | {"dataset": name, "ipc": 1, "method": "translate", "evaluate.networks": 0}
-        fields |= {"translate.init": arguments.translator, "translate.networks": 0} | SETS[name]
+        fields |= {"translate.init": arguments.translator, "translate.networks": 0}
         config.update_from_flattened_dict(fields)
         config.data_dir = arguments.data_dir
         folder = arguments.root / f"transfer_{name}"

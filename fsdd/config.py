@@ -48,6 +48,7 @@ def _moving() -> dict[str, Any]:
             "rate": 1e-4,
             "final": 1.0,
             "warmup": 0.0,
+            # Whether the set's labels move, too; and the images a class of all sets that it is adapted to, () for ipc.
             "labels": True,
             "label_rate": 1e-3,
             "ipcs": (),
@@ -109,7 +110,7 @@ def _pretraining() -> dict[str, Any]:
 
 
 def _evaluation() -> dict[str, Any]:
-    """Fields of the evaluation; the protocol fills what is open."""
+    """Fields of the evaluation; the protocol fills what is open. `evaluation/training.py` says what a recipe is."""
     return {
         "evaluate": {
             "stages": (),
@@ -147,6 +148,8 @@ def default() -> ml_collections.ConfigDict:
             "validation_fraction": 0.0,
             # Some of its classes; () is all of them.
             "classes": (),
+            # Whether the mirror image of an image is as good as the image; None: not for sets of digits and the like.
+            "mirror": placeholder(bool),
             "ipc": 1,
             # Side of what networks see over the side of what is stored; 2 stores four times as many images (DS).
             "factor": 1,
@@ -169,9 +172,13 @@ def default() -> ml_collections.ConfigDict:
             "stages": placeholder(tuple),
             **_moving(),
             **_pretraining(),
+            # networks/translator.py says what it is; `statistics`, methods/translation.py.
             "translator": {"widths": (64, 64, 64), "stride": 1, "residual": True, "statistics": "batch"},
             "autoencoder": {"steps": 1000, "batch": 128, "rate": 1e-3},
             **_evaluation(),
+            # What the machine allows; results differ by rounding at most. Real images through a network at once;
+            # steps a call to the device; evaluation networks trained together; synthetic images of all cached subsets
+            # that are distilled at once on a device; seconds between checkpoints.
             "compute": {
                 "chunk": placeholder(int),
                 "dispatch": placeholder(int),
@@ -187,7 +194,7 @@ def default() -> ml_collections.ConfigDict:
 
 
 def few_networks(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """Set the recipe that was measured best under 10 minutes on 2 cores (experiments/README.md).
+    """Set the recipe for images of full size that was best under 10 minutes on 2 cores (experiments/README.md).
 
     Networks are used more than once, which costs their real features only once: 125 for refinement, 8 uses each. The
     translator is left out until a pre-trained one earns its place: a fresh one (`method` with "translate" in it) does
@@ -234,8 +241,9 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     column = 0 if jax.default_backend() == "cpu" else 1
     filling = PROTOCOLS[config.protocol] | {name: values[column] for name, values in PLATFORM.items()}
     filling["stages"] = METHODS[config.method]
-    if _has_no_mirror_images(config):
-        filling = filling | {"objective.flip": False}
+    filling["mirror"] = re.split("[:/.]", config.dataset)[0] not in _NOT_MIRRORED
+    mirrored = filling["mirror"] if config.mirror is None else config.mirror
+    filling["objective.flip"] &= mirrored and not _regresses_without(config)
     fields = flat(config)
     config.update_from_flattened_dict({name: value for name, value in filling.items() if fields[name] is None})
     _check_values(config)
@@ -250,10 +258,9 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 _NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn_cropped")
 
 
-def _has_no_mirror_images(config: ml_collections.ConfigDict) -> bool:
-    # FRePo's JAX code regresses without them on CIFAR-100 at 10 and 50 images a class, too.
-    large = config.protocol == "jax" and config.dataset.startswith("cifar100") and config.ipc in (10, 50)
-    return large or re.split("[:/.]", config.dataset)[0] in _NOT_MIRRORED
+def _regresses_without(config: ml_collections.ConfigDict) -> bool:
+    # FRePo's JAX code does not regress on mirror images of CIFAR-100 at 10 and 50 images a class.
+    return config.protocol == "jax" and config.dataset.startswith("cifar100") and config.ipc in (10, 50)
 
 
 def _bad(field: str, value: Any, allowed: str) -> UserError:
@@ -319,7 +326,8 @@ def steps_of(config: ml_collections.ConfigDict, stage: str) -> int:
 
 def _check_evaluated(config: ml_collections.ConfigDict, name: str) -> None:
     stage, at, step = name.partition("@")
-    within = not at or (step.isdecimal() and stage in STAGES and 0 < int(step) < steps_of(config, stage))
+    plain = step.isdecimal() and step == str(int(step))
+    within = not at or (plain and stage in STAGES and 0 < int(step) < steps_of(config, stage))
     if stage not in ("start", *config.stages) or (at and stage == "start") or not within:
         allowed = f"some of start, {', '.join(config.stages)}, or STAGE@STEP, its set after so many of its steps"
         raise _bad("evaluate.stages", config.evaluate.stages, allowed)

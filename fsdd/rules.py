@@ -61,10 +61,12 @@ _ORDER = (
 )
 
 RULES: dict[str, tuple[Callable, str]] = {
+    "data_dir": ((lambda value: value is None or isinstance(value, str)), "the path of a folder"),
     "test_fraction": _SHARE,
     "validation_fraction": _SHARE,
     "image_size": _at_least(0),
     "classes": _CLASSES,
+    "mirror": _BOOL,
     "ipc": _at_least(1),
     "start": _one_of(STARTS),
     "factor": _one_of((1, 2, 4)),

@@ -16,7 +16,6 @@ FIELDS = {
     "network.width": 8,
     "distill.uses": 20,
     "distill.batch": 128,
-    "objective.flip": False,
     "method": "refine",
     "refine.networks": 2,
     "refine.group": 2,

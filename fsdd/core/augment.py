@@ -15,19 +15,20 @@ import jax.numpy as jnp
 POLICIES = ("none", "frepo", "dsa")
 
 
-@functools.partial(jax.jit, static_argnames="policy")
-def augment(key: jax.Array, images: jax.Array, policy: str) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("policy", "mirror"))
+def augment(key: jax.Array, images: jax.Array, policy: str, mirror: bool = True) -> jax.Array:
     """Images `[n, h, w, c]` under one randomly drawn kind of the policy (one of `POLICIES`); same shape.
 
     The kind is drawn uniformly for the whole batch, its parameters for each image. Both policies have six kinds, and
     a call uses one: "frepo" (the JAX code) flips, colours, zooms, rotates, translates or cuts out; "dsa" (the PyTorch
-    code, differentiable Siamese augmentation) flips, colours, scales, rotates, shifts or cuts out.
+    code, differentiable Siamese augmentation) flips, colours, scales, rotates, shifts or cuts out. Without `mirror`,
+    for digits, say, no kind flips: five are left, as both codes have it.
     """
     if policy == "none":
         return images
     if policy not in _KINDS:
         raise ValueError(f"augmentation policy {policy!r} is none of {POLICIES}")
-    kinds = [jax.vmap(kind) for kind in _KINDS[policy]]
+    kinds = [jax.vmap(kind) for kind in _KINDS[policy] if mirror or kind is not random_flip]
     kind_key, image_key = jax.random.split(key)
     kind = jax.random.randint(kind_key, (), 0, len(kinds))
     return jax.lax.switch(kind, kinds, jax.random.split(image_key, len(images)), images)

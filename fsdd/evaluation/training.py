@@ -33,6 +33,7 @@ class Recipe:
         weight_decay: decoupled decay, for "adamw".
         schedule: one of `SCHEDULES`.
         policy: one of `augment.POLICIES`.
+        mirror: whether that may flip images.
         mean_over_classes: whether the squared error is averaged over classes (FRePo's PyTorch code) or summed and
             halved (its JAX code).
         batch: synthetic images a step, at most.
@@ -44,6 +45,7 @@ class Recipe:
     weight_decay: float = 5e-4
     schedule: str = "warmup_times_cosine"
     policy: str = "dsa"
+    mirror: bool = True
     mean_over_classes: bool = True
     batch: int = 500
     steps: int = 0
@@ -53,6 +55,11 @@ def default_steps(images: int) -> int:
     """Training steps for a synthetic set of so many images, interpolated in FRePo's table."""
     sizes, steps = np.log(list(STEPS)), np.log(list(STEPS.values()))
     return round(float(np.exp(np.interp(np.log(images), sizes, steps))))
+
+
+def steps_of(recipe: Recipe, images: int) -> int:
+    """Training steps of a recipe for a synthetic set of so many images."""
+    return recipe.steps or default_steps(images)
 
 
 def rate_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
@@ -75,7 +82,7 @@ def _step(network: nn.Module, recipe: Recipe, optimiser: optax.GradientTransform
     def step(state, index, key, synthetic):
         batch_key, augment_key = jax.random.split(jax.random.fold_in(key, index))
         seen = synthetic.some(batch_key, recipe.batch)
-        images = augment.augment(augment_key, seen.images, recipe.policy)
+        images = augment.augment(augment_key, seen.images, recipe.policy, recipe.mirror)
         scale = 1 / seen.labels.shape[-1] if recipe.mean_over_classes else 0.5
         return regression.step(state, images, seen.labels, network=network, optimiser=optimiser, scale=scale)
 
@@ -117,7 +124,7 @@ def run(
     Yields:
         `(steps done, state, metrics)`; the state is donated to the next dispatch.
     """
-    steps = recipe.steps or default_steps(len(synthetic))
+    steps = steps_of(recipe, len(synthetic))
     one = _step(network, recipe, _optimiser(recipe, len(synthetic)))
 
     def all_at_once(states, index, keys, synthetic):
@@ -133,20 +140,26 @@ def run(
 
 
 def train(
-    network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array, dispatch: int = 1
+    network: nn.Module,
+    recipe: Recipe,
+    synthetic: SyntheticSet,
+    keys: jax.Array,
+    dispatch: int = 1,
+    watch: Callable[[int], object] = lambda _: None,
 ) -> regression.State:
-    """`init` and all of `run`: the networks after their last step."""
-    last = init(network, recipe, synthetic, keys)
-    for _, state, metrics in run(network, recipe, synthetic, keys, last, dispatch=dispatch):
+    """`init` and all of `run`: the networks after their last step; `watch` is told of so many more steps."""
+    last, before = init(network, recipe, synthetic, keys), 0
+    for position, state, metrics in run(network, recipe, synthetic, keys, last, dispatch=dispatch):
         # Waiting keeps a long queue of steps from piling up.
         jax.block_until_ready(metrics)
-        last = state
+        watch(position - before)
+        last, before = state, position
     return last
 
 
 def _optimiser(recipe: Recipe, images: int) -> optax.GradientTransformation:
     options = {"weight_decay": recipe.weight_decay} if recipe.optimiser == "adamw" else {}
-    schedule = rate_schedule(recipe, recipe.steps or default_steps(images))
+    schedule = rate_schedule(recipe, steps_of(recipe, images))
     return optimisers.build(recipe.optimiser, schedule, **options)
 
 

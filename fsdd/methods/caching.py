@@ -56,6 +56,7 @@ class Recipe:
         batch: real rows a step sees, drawn with replacement from all views.
         views: how often each real image is kept, first as it is, then augmented.
         policy: one of `augment.POLICIES`.
+        mirror: whether that may flip images.
         cache_dtype: what kept features are stored in.
     """
 
@@ -65,6 +66,7 @@ class Recipe:
     batch: int
     views: int
     policy: str
+    mirror: bool = True
     cache_dtype: str = "float32"
 
 
@@ -211,7 +213,7 @@ def _view(recipe: Recipe, buffer, images, key, variables, view, places):
     def augmented(place):
         # A kind for every image: the same whatever is beside it.
         image_key = jax.random.fold_in(jax.random.fold_in(key, view), place)
-        changed = augment.augment(image_key, images[place][None], recipe.policy)[0]
+        changed = augment.augment(image_key, images[place][None], recipe.policy, recipe.mirror)[0]
         return jnp.where(view == 0, images[place], changed)
 
     found = sampling.features(recipe.objective.network, variables, jax.vmap(augmented)(places))

@@ -33,7 +33,7 @@ from fsdd.methods import caching, optimisers, streams
 
 # The claim of whoever fits the whitening; subsets have lower numbers.
 _WHITENING = 2**40
-_RELEVANT = ("dataset", "image_size", "seed", "whitening", "network", "objective", "distill", "subsets")
+_RELEVANT = ("dataset", "image_size", "mirror", "seed", "whitening", "network", "objective", "distill", "subsets")
 # Subset j of N may be made whatever N is; how they are packed changes nothing in them.
 _FREE = ("subsets.count", "subsets.buckets", "distill.networks", "distill.group", "distill.real_images")
 
@@ -161,6 +161,7 @@ def _programs(config, data: RealSet, limits: Limits) -> caching.Programs:
         settings.batch or limits.images,
         config.subsets.views,
         config.subsets.policy,
+        config.mirror,
         config.network.cache_dtype,
     )
     variables = streams.fixed_network(objective.network, runs.fixed_key(config), data.image_shape)

@@ -238,6 +238,32 @@ def test_none_is_the_identity_and_an_unknown_policy_is_refused():
         augmentation.augment(KEY, images, "mixup")
 
 
+@pytest.mark.parametrize(
+    ("policy", "kinds"),
+    [
+        ("frepo", ["random_flip", "frepo_colour", "frepo_zoom", "random_rotation", "frepo_translation", 1 / 4]),
+        ("dsa", ["random_flip", "dsa_colour", "dsa_scale", "random_rotation", "dsa_shift", 1 / 2]),
+    ],
+)
+def test_a_policy_has_the_kinds_of_its_code(policy, kinds):
+    """A cut-out by the fraction of the side that it takes."""
+    found = [
+        kind.keywords["fraction"] if isinstance(kind, functools.partial) else kind.__name__
+        for kind in augmentation._KINDS[policy]
+    ]
+    assert found == kinds
+
+
+def test_kinds_are_drawn_evenly(monkeypatch):
+    kinds = tuple(functools.partial(lambda key, image, value: image + value, value=value) for value in range(6))
+    monkeypatch.setitem(augmentation._KINDS, "numbers", kinds)
+    draw = jax.vmap(lambda key: augmentation.augment(key, jnp.zeros((1, 1, 1, 1)), "numbers"))
+    counts = np.bincount(np.ravel(draw(jax.random.split(KEY, 1200))).astype(int), minlength=6)
+    assert len(counts) == 6
+    # Within four standard deviations of 200.
+    assert np.abs(counts - 200).max() < 4 * np.sqrt(1200 * 5 / 36)
+
+
 @pytest.mark.parametrize("policy", ["frepo", "dsa"])
 class TestAugment:
     @staticmethod
@@ -258,6 +284,10 @@ class TestAugment:
         kinds = [{self.kind(image, result) for result in batch} - {"unchanged"} for batch in results]
         assert all(len(kind) <= 1 for kind in kinds)
         assert set().union(*kinds) == {"flip", "colour", "cutout", "affine"}
+        unmirrored = [augmentation.augment(key, np.stack([image] * 4), policy, mirror=False)
+                      for key in jax.random.split(KEY, 60)]  # fmt: skip
+        kinds_left = {self.kind(image, np.asarray(result)) for batch in unmirrored for result in batch}
+        assert kinds_left - {"unchanged"} == {"colour", "cutout", "affine"}
         for batch, kind in zip(results, kinds, strict=True):
             different = len({result.tobytes() for result in batch})
             assert different == 2 if kind == {"flip"} else different >= 8

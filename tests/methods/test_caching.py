@@ -96,6 +96,13 @@ def test_a_lane_is_distillation_on_its_own_views():
     np.testing.assert_allclose(metrics["nfr"][0], wanted["nfr"], rtol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cached_features_are_kept_as_they_are_asked_for(dtype):
+    programs = _programs(_recipe(cache_dtype=dtype))
+    lanes = caching.stack([caching.lane(*_subset(), jax.random.key(1), real=18, rows=6, classes=7)])
+    assert programs.features(programs.place(lanes), 9).dtype == dtype
+
+
 def test_views_are_plain_first_then_augmented():
     images, labels, start = _subset()
     programs = _programs(_recipe(views=3))
