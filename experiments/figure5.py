@@ -28,7 +28,6 @@ from fsdd.data import sources
 from fsdd.errors import UserError
 from fsdd.evaluation import continual
 from fsdd.io import pictures, progress, stored, workdir
-from fsdd.networks import registry
 
 ROWS = ("random", "herding", "baseline", "one_net", "without_adaptation", "with_adaptation", "refine")
 _DATASETS = {"smoke": "digits", "cpu": "cifar10", "paper": "cifar100"}
@@ -51,6 +50,12 @@ def step_config(row: str, dataset: str, ipc: int, scale: str, classes: tuple[int
     return config
 
 
+def _wanted(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What an entry of the results is of."""
+    names = ("dataset", "steps", "ipc", "width")
+    return {"row": row, "order": order} | {name: getattr(arguments, name) for name in names}
+
+
 def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """One row in one class order: accuracy after each step, and seconds of distilling that each took."""
     scale, dataset = arguments.scale, arguments.dataset
@@ -70,12 +75,12 @@ def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]
         whitening = whitening or kept.whitening
         images = whitening.apply(kept.whitening.invert(np.asarray(kept.decoded.images)))
         arrivals.append(continual.Arrival(classes, kept.decoded.replace(images=jax.numpy.asarray(images))))
+    config.evaluate.width = arguments.width
     resolved = configs.resolve(config)
-    recipe = pipeline.recipe(resolved.evaluate)
+    _, recipe = pipeline.scorer(resolved, data.num_classes)
 
     def network_of(count: int):
-        settings = resolved.evaluate
-        return registry.build("convnet", count, width=arguments.width, initialisation=settings.initialisation)
+        return pipeline.scorer(resolved, count)[0]
 
     images, key = whitening.apply(data.test_images), jax.random.key(order)
     with progress.bar(f"{row}, networks trained", len(arrivals), unit="network") as bar:
@@ -83,8 +88,7 @@ def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]
             arrivals, network_of, recipe, images, data.test_labels, key, resolved.compute.dispatch, bar.update
         )
     percent = [round(100 * value, 2) for value in found]
-    facts = {"row": row, "order": order, "ipc": arguments.ipc, "width": arguments.width}
-    return facts | {"accuracies": percent, "seconds": seconds}
+    return _wanted(row, order, arguments) | {"accuracies": percent, "seconds": seconds}
 
 
 def render(found: list[dict[str, Any]], path: pathlib.Path) -> None:
@@ -120,13 +124,12 @@ def main() -> None:
     try:
         for order in range(arguments.orders):
             for row in arguments.rows:
-                wanted = {"row": row, "order": order, "ipc": arguments.ipc, "width": arguments.width}
+                wanted = _wanted(row, order, arguments)
                 if any(wanted.items() <= one.items() for one in found):
                     continue
                 found.append(learn(row, order, arguments))
                 print(found[-1], flush=True)
-                workdir.write(out, {"dataset": arguments.dataset, "steps": arguments.steps, "runs": found}
-                              | provenance.summary())  # fmt: skip
+                workdir.write(out, {"steps": arguments.steps, "runs": found} | provenance.summary())
     except UserError as error:
         sys.exit(f"{parser.prog}: {error}")
     render(found, out.with_suffix(".png"))

@@ -10,8 +10,6 @@ import argparse
 import json
 import pathlib
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import held_out, sweep
@@ -21,7 +19,6 @@ from fsdd import run as runs
 from fsdd.core import whitening
 from fsdd.evaluation import training
 from fsdd.io import workdir
-from fsdd.networks import registry
 
 
 def main() -> None:
@@ -41,11 +38,7 @@ def main() -> None:
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     images, made = fitted.apply(data.test_images), held_out.load(arguments.workdir / arguments.stage / "set.npz")
     made = made.decoded(config.factor)
-    recipe = pipeline.recipe(config.evaluate)
-    network = registry.build(
-        "convnet", data.num_classes, width=config.network.width, initialisation=config.evaluate.initialisation
-    )
-    root = runs.purpose_key(config.seed, "evaluate")
+    network, recipe = pipeline.scorer(config, data.num_classes)
     found = json.loads(arguments.out.read_text())["rows"] if arguments.out.exists() else []
     for factor in arguments.factors:
         row = {"set": arguments.workdir.name, "stage": arguments.stage, "factor": factor}
@@ -53,7 +46,7 @@ def main() -> None:
             continue
         scaled, accuracies = made.replace(images=factor * made.images), []
         for index in range(arguments.networks):
-            keys = jnp.stack([jax.random.fold_in(root, index)])
+            keys = pipeline.scoring_key(config.seed, index)[None]
             state = training.train(network, recipe, scaled, keys, config.compute.dispatch)
             accuracies.append(100 * float(training.score(network, state.variables, images, data.test_labels)[0]))
         spread = {"mean": round(float(np.mean(accuracies)), 2), "std": round(float(np.std(accuracies, ddof=1)), 2)}

@@ -3,16 +3,16 @@
 import pathlib
 from typing import Any
 
-import jax
 import ml_collections
 import numpy as np
 
 from fsdd import config as configs
 from fsdd import pipeline, rules
+from fsdd.data import sources
 from fsdd.errors import UserError
 from fsdd.evaluation import training
+from fsdd.io import progress
 from fsdd.io import stored as storage
-from fsdd.networks import registry
 
 
 def distill(
@@ -33,7 +33,8 @@ def distill(
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
     folder = pathlib.Path(workdir).expanduser()
-    pipeline.run(_changed(configs.few_networks(configs.default()), dataset, fields or {}), folder)
+    config = configs.few_networks(configs.default())
+    pipeline.run(_changed(config, {"dataset": str(dataset)} | (fields or {})), folder)
     return storage.load(folder / "synthetic.npz")
 
 
@@ -45,26 +46,27 @@ def pretrain(
     Args:
         dataset: as in `distill`.
         workdir: the folder that keeps the store, the record and the translator.
-        fields: config fields by dotted name, such as `{"subsets.count": 100, "pretrain.steps": 5000}`.
+        fields: config fields by dotted name, such as `{"subsets.count": 100, "pretrain.steps": 5000}`. The rest are the
+            paper's Table 1, hours of eight GPUs; `configs/pretrain_cpu.py` has values for 2 cores.
 
     Returns:
-        The translator's folder: the value of `translate.init` with which `distill` adapts it.
+        The translator's folder: the value of `translate.init` with which `distill`, by `{"method": "translate"}`,
+        adapts it.
 
     Raises:
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
     folder = pathlib.Path(workdir).expanduser()
-    pipeline.run(_changed(configs.default(), dataset, {"stages": rules.PRETRAINING} | (fields or {})), folder)
+    given = {"dataset": str(dataset), "stages": rules.PRETRAINING} | (fields or {})
+    pipeline.run(_changed(configs.default(), given), folder)
     return folder / "translator"
 
 
-def _changed(
-    config: ml_collections.ConfigDict, dataset: str | pathlib.Path, fields: dict[str, Any]
-) -> ml_collections.ConfigDict:
-    """A config with another dataset and some fields changed."""
-    config.dataset = str(dataset)
+def _changed(config: ml_collections.ConfigDict, fields: dict[str, Any]) -> ml_collections.ConfigDict:
+    """A config with some fields changed."""
     known = configs.flat(config)
     for name, value in fields.items():
+        value = str(value) if isinstance(value, pathlib.PurePath) else value
         if name not in known:
             raise UserError(f"config.{name} is not a field; see fsdd/config.py for all of them")
         try:
@@ -79,41 +81,49 @@ def evaluate(
     stored: storage.StoredSet,
     test_images: np.ndarray,
     test_labels: np.ndarray,
-    *,
-    networks: int = 3,
-    architecture: str = "convnet",
-    width: int = 0,
-    norm: str = "none",
-    recipe: training.Recipe | None = None,
-    seed: int = 0,
+    fields: dict[str, Any] | None = None,
 ) -> np.ndarray:
-    """Train fresh networks on a stored set and score them.
+    """Train fresh networks on a stored set and score them, as the run that made it did.
 
     Args:
         stored: a set with its whitening, as `fsdd.load` gives it.
         test_images: pixels `[n, h, w, c]`, uint8 or floats in [0, 1].
         test_labels: int `[n]`, in the order of `stored.class_names`.
-        networks: how many.
-        architecture: one of `fsdd.networks.registry.ARCHITECTURES`.
-        width: channels of the first block; 0 is the architecture's default.
-        norm: one of `fsdd.networks.layers.NORMS`.
-        recipe: how to train; default: FRePo's.
-        seed: determines the networks, batches and augmentations.
+        fields: config fields by dotted name, such as `{"evaluate.networks": 5, "evaluate.architecture": "alexnet"}`;
+            the rest are those of the run that made the set.
 
     Returns:
         float64 `[networks]`: the share of test images that each classifies right after its last step.
 
     Raises:
-        UserError: the set was loaded without its whitening.
+        UserError: the set was loaded without its whitening, or images, labels or a field do not fit.
     """
     if stored.whitening is None:
         raise UserError("the stored set has no whitening; load it from where its .whitening.npz is")
-    recipe = recipe or training.Recipe()
-    network = registry.build(architecture, len(stored.class_names), width=width, norm=norm)
-    whitened, shares = stored.whitening.apply(test_images), []
-    dispatch = configs.resolve(configs.default()).compute.dispatch
-    for index in range(networks):
-        keys = jax.random.fold_in(jax.random.key(seed), index)[None]
-        state = training.train(network, recipe, stored.decoded, keys, dispatch)
-        shares.append(training.score(network, state.variables, whitened, test_labels))
+    images = sources.accepted_images("test_images", np.asarray(test_images))
+    labels = sources.accepted_labels("test_labels", np.asarray(test_labels))
+    if images.shape[1:] != stored.pixels.shape[1:]:
+        raise UserError(f"test_images: of shape {list(images.shape[1:])}; allowed: {list(stored.pixels.shape[1:])}")
+    if len(images) != len(labels) or not len(labels):
+        raise UserError(f"test_labels: {len(labels)} for {len(images)} images; allowed: one for each, and at least one")
+    if labels.max() >= len(stored.class_names):
+        raise UserError(f"test_labels: label {labels.max()}; allowed: 0 to {len(stored.class_names) - 1}")
+    config = configs.resolve(_changed(_scored_as(stored), fields or {}))
+    network, recipe = pipeline.scorer(config, len(stored.class_names))
+    whitened, shares = stored.whitening.apply(images), []
+    count, steps = config.evaluate.networks, training.steps_of(recipe, len(stored.decoded))
+    with progress.bar(f"networks trained: {count}", count * steps) as bar:
+        for index in range(count):
+            keys = pipeline.scoring_key(config.seed, index)[None]
+            state = training.train(network, recipe, stored.decoded, keys, config.compute.dispatch, bar.update)
+            shares.append(training.score(network, state.variables, whitened, labels))
     return np.concatenate(shares)
+
+
+def _scored_as(stored: storage.StoredSet) -> ml_collections.ConfigDict:
+    """The default config with what the run that made a set scored it by."""
+    config, made_by = configs.default(), stored.provenance.get("config", {})
+    wanted = {name for name in configs.flat(config) if name.startswith("evaluate.")} - {"evaluate.stages"}
+    wanted |= {"dataset", "seed", "mirror", "network.width"}
+    config.update_from_flattened_dict({name: made_by[name] for name in wanted if name in made_by})
+    return config

@@ -1,4 +1,4 @@
-"""The one exception for what a person can mend."""
+"""The one exception for what a person can mend, and other exceptions in a line."""
 
 
 class UserError(Exception):
@@ -20,3 +20,8 @@ class Diverged(UserError):
         """With the line to show."""
         super().__init__(message)
         self.step = step
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message as one line of at most 300 characters, or its type where the message is empty."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

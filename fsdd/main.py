@@ -32,7 +32,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from fsdd.errors import UserError
+from fsdd.errors import UserError, one_line
 
 _FLAGS = ("config", "workdir", "stage", "inspect", "coordinator")
 
@@ -121,7 +121,7 @@ def parse(argv: list[str]) -> Command | pathlib.Path:
     try:
         rest = known(argv, known_only=True)[1:]
     except flags.Error as error:
-        raise UserError(f"{_one_line(error)} (see --help)") from error
+        raise UserError(f"{one_line(error)} (see --help)") from error
     _check_flags(rest)
     if known.inspect is not None:
         return pathlib.Path(known.inspect).expanduser()
@@ -183,7 +183,7 @@ def _read(path: pathlib.Path) -> ml_collections.ConfigDict:
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         place = f"{path}, line {lines[-1]}" if lines else str(path)
-        raise UserError(f"{place}: {type(error).__name__}: {_one_line(error)}") from error
+        raise UserError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
     if not isinstance(config, ml_collections.ConfigDict):
         raise UserError(
             f"{path}: get_config() returns a {type(config).__name__}; allowed: the ConfigDict of fsdd.config.default()"
@@ -208,18 +208,17 @@ def _override(config: ml_collections.ConfigDict, arguments: list[str]) -> ml_col
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
     except Exception as error:  # ml_collections lets through what the parsers of values raise
-        raise UserError(f"{_one_line(error)} (fsdd/config.py has the fields and their types)") from error
+        raise UserError(f"{one_line(error)} (fsdd/config.py has the fields and their types)") from error
     return values.config
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def report(results: dict, folder: pathlib.Path) -> None:
     """Print what a run gave, and where it is."""
     for stage, result in results["stages"].items():
         if stage == "cache":
+            if not result["subsets"]:
+                print("cache: other processes are at all subsets")
+                continue
             print(
                 f"cache: {result['subsets']} subsets, {result['bytes'] / 1e6:.1f} MB, {result['wall_seconds']:.0f} s "
                 f"in all, median NFR loss {result['before'][1]:.4f} -> {result['after'][1]:.4f}; look at it with "

@@ -11,8 +11,10 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import shutil
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -123,22 +125,14 @@ def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, 
 def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str, Any]:
     """Train fresh networks on one stage's set and score them on the test split; done ones are not repeated."""
     config, data = context.config, context.data
-    settings, synthetic = config.evaluate, synthetic.decoded(config.factor)
-    way = recipe(settings)
-    network = registry.build(
-        settings.architecture,
-        data.num_classes,
-        width=settings.width or (config.network.width if settings.architecture == "convnet" else 0),
-        depth=settings.depth,
-        norm=settings.norm,
-        initialisation=settings.initialisation,
-    )
-    folder = _evaluation_folder(context, name)
+    settings, folder = config.evaluate, _evaluation_folder(context, name, synthetic)
+    network, recipe = scorer(config, data.num_classes)
+    synthetic = synthetic.decoded(config.factor)
     networks = [
         result
         for start in range(0, settings.networks, config.compute.networks_at_once)
         for result in _train_some(
-            context, name, folder, network, way, synthetic,
+            context, name, folder, network, recipe, synthetic,
             range(start, min(start + config.compute.networks_at_once, settings.networks)),
         )
     ]  # fmt: skip
@@ -160,36 +154,54 @@ def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str,
     }
 
 
-def recipe(settings: ml_collections.ConfigDict) -> training.Recipe:
-    """How `config.evaluate` trains a network."""
-    return training.Recipe(**{field.name: settings[field.name] for field in dataclasses.fields(training.Recipe)})
+def scorer(config: ml_collections.ConfigDict, num_classes: int) -> tuple[nn.Module, training.Recipe]:
+    """The networks that score a resolved config's sets, and how they are trained."""
+    settings = config.evaluate
+    network = registry.build(
+        settings.architecture,
+        num_classes,
+        width=settings.width or (config.network.width if settings.architecture == "convnet" else 0),
+        depth=settings.depth,
+        norm=settings.norm,
+        initialisation=settings.initialisation,
+    )
+    fields = {field.name for field in dataclasses.fields(training.Recipe)} - {"mirror"}
+    return network, training.Recipe(**{name: settings[name] for name in fields}, mirror=config.mirror)
 
 
-def _evaluation_folder(context: runs.Run, name: str) -> pathlib.Path:
+def scoring_key(seed: int, index: int) -> jax.Array:
+    """What determines the network number `index` that scores, and its training."""
+    return jax.random.fold_in(runs.purpose_key(seed, "evaluate"), index)
+
+
+def _evaluation_folder(context: runs.Run, name: str, synthetic: SyntheticSet) -> pathlib.Path:
     """One folder for each (set, way of evaluating); its name ends in a hash of both."""
     config, stage = context.config, name.partition("@")[0]
     stages_until = config.stages[: config.stages.index(stage) + 1] if stage in config.stages else ()
     fields = runs.relevant(config, stages_until) | {
         f"evaluate.{field}": value for field, value in config.evaluate.items() if field not in ("stages", "networks")
     }
-    fields["data"] = context.data.identity()
+    fields |= {"mirror": config.mirror, "data": context.data.identity(), "set": stage_files.digest(synthetic)}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
     return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest}"
 
 
-def _train_some(context, name, folder, network, way, synthetic, indices) -> list[dict[str, Any]]:
+def _train_some(context, name, folder, network, recipe, synthetic, indices) -> list[dict[str, Any]]:
     """Results of the networks `indices`, trained at once unless all of them are there already."""
     files = [folder / f"network{index}.json" for index in indices]
+    scratch = folder / f"training{indices[0]}"
     if all(file.is_file() for file in files):
+        # Left by a run that was killed between its last result and this.
+        shutil.rmtree(scratch, ignore_errors=True)
         return [workdir.read(file) for file in files]
     config, data = context.config, context.data
-    keys = jnp.stack([jax.random.fold_in(context.key("evaluate"), index) for index in indices])
-    steps = way.steps or training.default_steps(len(synthetic))
+    keys = jnp.stack([scoring_key(config.seed, index) for index in indices])
+    steps = training.steps_of(recipe, len(synthetic))
     label = f"evaluate {name}, network {', '.join(str(index + 1) for index in indices)} of {config.evaluate.networks}"
-    resumable = Resumable(folder / f"training{indices[0]}", label, steps, config.compute.checkpoint_seconds)
-    start, state = resumable.restore(training.init(network, way, synthetic, keys))
+    resumable = Resumable(scratch, label, steps, config.compute.checkpoint_seconds)
+    start, state = resumable.restore(training.init(network, recipe, synthetic, keys))
     dispatch = config.compute.dispatch
-    state = resumable.follow(training.run(network, way, synthetic, keys, state, start=start, dispatch=dispatch))
+    state = resumable.follow(training.run(network, recipe, synthetic, keys, state, start=start, dispatch=dispatch))
     images = context.whitening.apply(data.test_images)
     with progress.bar("test images", len(images), unit="image") as bar:
         accuracies = training.score(network, state.variables, images, data.test_labels, watch=bar.update)
@@ -204,5 +216,5 @@ def _train_some(context, name, folder, network, way, synthetic, indices) -> list
     for file, result in zip(files, results, strict=True):
         workdir.write(file, result)
     resumable.discard()
-    (folder / f"training{indices[0]}").rmdir()
+    scratch.rmdir()
     return results

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from fsdd.errors import UserError
+from fsdd.errors import UserError, one_line
 
 # Pillow's modes that hold 8 bits (or fewer) a channel; wider ones ("I;16", "F") would be clipped in silence.
 _GREY_MODES = ("1", "L", "LA")
@@ -89,11 +89,6 @@ def resize(images: np.ndarray, image_size: int) -> np.ndarray:
         square = np.asarray(_square(Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image), image_size))
         resized[index] = square.reshape(resized.shape[1:])
     return resized
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's message as one line of at most 300 characters, or its type where the message is empty."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _flat(image: Image.Image) -> Image.Image:

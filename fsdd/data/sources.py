@@ -11,7 +11,7 @@ from fsdd.data import images
 from fsdd.data.folder import load_folder
 from fsdd.data.real import RealSet
 from fsdd.data.tfds import load_tfds
-from fsdd.errors import UserError
+from fsdd.errors import UserError, one_line
 
 _NATIVE_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _KERAS_KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -95,8 +95,8 @@ def _load_arrays(path: str, image_size: int) -> RealSet:
     parts = []
     for image_key, label_key in (keys[:2], keys[2:]):
         if image_key in arrays:
-            pixels = _images(f"{path}: {image_key}", arrays.pop(image_key))
-            labels = _labels(f"{path}: {label_key}", arrays[label_key])
+            pixels = accepted_images(f"{path}: {image_key}", arrays.pop(image_key))
+            labels = accepted_labels(f"{path}: {label_key}", arrays[label_key])
             if len(pixels) != len(labels):
                 raise UserError(f"{path}: {len(pixels)} {image_key} but {len(labels)} {label_key}")
             if not image_size and pixels.shape[1] != pixels.shape[2]:
@@ -122,12 +122,16 @@ def _open_arrays(path: str) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: no such file") from error
     except Exception as error:  # damaged files raise many types; pickled objects are refused, too
         raise UserError(
-            f"{path}: not a readable .npz file of plain arrays, as numpy.savez writes ({images.one_line(error)})"
+            f"{path}: not a readable .npz file of plain arrays, as numpy.savez writes ({one_line(error)})"
         ) from error
 
 
-def _images(where: str, pixels: np.ndarray) -> np.ndarray:
-    """Any accepted array as uint8 `[n, h, w, c]`, c = 1 or 3."""
+def accepted_images(where: str, pixels: np.ndarray) -> np.ndarray:
+    """An array of images as uint8 `[n, h, w, c]`, c = 1 or 3.
+
+    Raises:
+        UserError: it is none that is accepted; the line begins with `where`.
+    """
     if pixels.ndim == 3:
         pixels = pixels[..., None]
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 2, 3, 4) or 0 in pixels.shape[1:3]:
@@ -144,8 +148,12 @@ def _images(where: str, pixels: np.ndarray) -> np.ndarray:
     return np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
 
 
-def _labels(where: str, labels: np.ndarray) -> np.ndarray:
-    """Any accepted array as int32 `[n]`."""
+def accepted_labels(where: str, labels: np.ndarray) -> np.ndarray:
+    """An array of labels as int32 `[n]`.
+
+    Raises:
+        UserError: it is none that is accepted; the line begins with `where`.
+    """
     if labels.ndim == 2 and labels.shape[1] == 1:  # the form in which Keras delivers CIFAR's
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":

@@ -12,7 +12,7 @@ import tensorflow_datasets
 
 from fsdd.data import images
 from fsdd.data.real import RealSet
-from fsdd.errors import UserError
+from fsdd.errors import UserError, one_line
 
 _CHUNK = 256  # records fetched per read
 
@@ -50,7 +50,7 @@ def load_tfds(name: str, data_dir: str | None, image_size: int) -> RealSet:
                     break
         pixels, labels = _read(name, [("train", train), (test_split, test)], image_key, label_key, image_size)
     except (RuntimeError, OSError) as error:  # what array_record raises for missing and damaged files
-        raise UserError(f"dataset {name!r}: cannot read {builder.data_path}: {images.one_line(error)}") from error
+        raise UserError(f"dataset {name!r}: cannot read {builder.data_path}: {one_line(error)}") from error
     notes = (f"{name}: no labelled test split; validation is the test set",) if test_split == "validation" else ()
     class_names = tuple(builder.info.features[label_key].names)
     count = len(train)
@@ -74,13 +74,11 @@ def _prepared(name: str, data_dir: str | None) -> Any:
         ) from error
     except ImportError as error:
         raise UserError(
-            f"dataset {name!r}: not prepared in {place}, and preparing it failed ({images.one_line(error)}); "
+            f"dataset {name!r}: not prepared in {place}, and preparing it failed ({one_line(error)}); "
             'run pip install "fsdd[prepare]", or set data_dir to where it is prepared'
         ) from error
     except Exception as error:  # a bad version or config, no network, a manual download: each set fails in its own way
-        raise UserError(
-            f"dataset {name!r}: TFDS cannot read or prepare it in {place}: {images.one_line(error)}"
-        ) from error
+        raise UserError(f"dataset {name!r}: TFDS cannot read or prepare it in {place}: {one_line(error)}") from error
     formats = builder.info.available_file_formats()
     random_access = tensorflow_datasets.core.FileFormat.with_random_access()
     if not formats & random_access:

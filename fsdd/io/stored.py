@@ -101,11 +101,6 @@ class StoredSet:
         return np.rint(self.pixels * np.float32(255)).astype(np.uint8)
 
     @property
-    def label_kind(self) -> str:
-        """In words, what a row of the labels is."""
-        return LABEL_KIND
-
-    @property
     def hard_labels(self) -> np.ndarray:
         """The class that each row's learned label is highest for, int64 `[n]`: nearly always `classes`."""
         return np.asarray(self.synthetic.labels).argmax(1).astype(np.int64)
@@ -257,7 +252,7 @@ def _describe(stored: StoredSet, arrays: dict[str, np.ndarray], name: str) -> di
             for key, array in arrays.items()
         },
         "labels": {
-            "kind": stored.label_kind,
+            "kind": LABEL_KIND,
             "rows_whose_highest_label_is_not_their_class": stored.strayed,
         },
         "factor": stored.factor,
