@@ -84,6 +84,9 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
         line = translators.note(config, config.translate.init) if "distill" in config.stages else None
         if line:
             print(line, flush=True)
+    elif config.translate.init != "fresh" and "translate" not in config.stages:
+        unused = f"config.translate.init is {config.translate.init!r}, and is not used: no stage translates"
+        print(f"{unused}, as it does with config.method='translate'", flush=True)
     workdir.create(folder)
     workdir.write(folder / "data.json", data.identity())
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
@@ -188,6 +191,8 @@ def relevant(config: ml_collections.ConfigDict, stages: tuple[str, ...]) -> dict
         "data_dir",
         "stages",
         "method",
+        # What a stage feels of it is objective.flip.
+        "mirror",
         *configs.STAGES,
         "subsets",
         "pretrain",

@@ -4,8 +4,8 @@ A stage is done when its result.json is there; it is then loaded instead of run.
 """
 
 import functools
-import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,9 @@ def run_all(run: Run) -> dict[str, SyntheticSet]:
     sets = {ipc: starts.start(run, ipc) for ipc in sorted(ipcs)}
     left = {"start": sets[config.ipc]}
     for index, stage in enumerate(config.stages):
+        if index:
+            # The start is made anew each time, to the machine's rounding.
+            stage_files.check_came_from(run.folder / stage, sets[config.ipc])
         if not (run.folder / stage / "config.json").is_file():
             workdir.write(run.folder / stage / "config.json", relevant(config, config.stages[: index + 1]))
         if stage == "translate":
@@ -58,7 +61,7 @@ def _keys(run: Run, stage: str) -> tuple[jax.Array, jax.Array]:
     return fixed_key(run.config) if stage == "distill" else jax.random.fold_in(root, 0), jax.random.fold_in(root, 1)
 
 
-def _follow(run: Run, stage: str, ipc: int, steps_from: Callable, state, set_of: Callable):
+def _follow(run: Run, stage: str, ipc: int, steps_from: Callable, state, set_of: Callable, spent: float = 0.0):
     """Take all steps of a stage; returns the last state and the record of the way.
 
     Args:
@@ -68,27 +71,33 @@ def _follow(run: Run, stage: str, ipc: int, steps_from: Callable, state, set_of:
         steps_from: `(state, start=.., dispatch=..) -> Iterator`, as `streams.run` yields.
         state: where to begin.
         set_of: the synthetic set of a state.
+        spent: seconds that the stage took before them.
     """
     config, folder = run.config, run.stage_folder(stage, ipc)
     total, marks = configs.steps_of(config, stage), configs.marks(config, stage) if ipc == config.ipc else ()
     label = f"{stage} ipc {', '.join(map(str, config.translate.ipcs or (ipc,))) if stage == 'translate' else ipc}"
     resumable = Resumable(folder, label, total, config.compute.checkpoint_seconds)
     begin, state = resumable.restore(state)
+    stage_files.check_marks(folder, stage, [mark for mark in marks if mark <= begin])
     if not total:
+        resumable.seconds = spent
         return state, resumable
     # A dispatch ends at each mark, and where a group of networks does.
     together = _stream(run, stage).group_steps if stage in configs.STREAMED else total
     dispatch = loop.steps_per_dispatch(config.compute.dispatch, total, begin, together, *marks)
     steps = steps_from(state, start=begin, dispatch=dispatch)
-    return resumable.follow(_keeping(folder, resumable, steps, marks, set_of)), resumable
 
+    def keeping():
+        """Pass steps on; at marks, store the set as it then is."""
+        for position, state, metrics in steps:
+            if position in marks:
+                path, seconds = folder / "kept" / f"{position}.npz", spent + resumable.elapsed
+                stage_files.write_set(path, set_of(state), seconds=seconds)
+            yield position, state, metrics
 
-def _keeping(folder: pathlib.Path, resumable: Resumable, steps: Iterator, marks: tuple[int, ...], set_of: Callable):
-    """Pass steps on; at marks, store the set as it then is."""
-    for position, state, metrics in steps:
-        if position in marks:
-            stage_files.write_set(folder / "kept" / f"{position}.npz", set_of(state), seconds=resumable.elapsed)
-        yield position, state, metrics
+    state = resumable.follow(keeping())
+    resumable.seconds += spent
+    return state, resumable
 
 
 def _on_stream(run: Run, stage: str, step: Callable, fixed: sampling.Variables | None = None) -> Callable:
@@ -180,6 +189,12 @@ def _space(run: Run, ipc: int) -> sampling.Variables:
     return checkpoint.load_variables(run.stage_folder("bilevel", ipc) / "network", template, "network")
 
 
+def _made_in(config) -> dict[str, Any]:
+    """What an adapted translator is tied to: how the sets that it knows were distilled, if they were."""
+    tied = ("network", "whitening", "distill") if "distill" in config.stages else ()
+    return {name: value for name, value in configs.flat(config).items() if name.split(".")[0] in tied}
+
+
 def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
     """The translator moves, on the sets of one or several IPCs; returns the config's IPC translated."""
     config, folder = run.config, run.folder / "translate"
@@ -215,12 +230,13 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
         statistics, factor = config.translator.statistics, config.factor
         return translation.translate(translator, variables, source, statistics, factor=factor)
 
-    state, record = _follow(run, "translate", config.ipc, _on_stream(run, "translate", step), state, made)
-    if settings.init == "autoencoder":
-        # Its time is the stage's, too.
-        record.seconds += workdir.read(folder / "autoencoder" / "card.json")["wall_seconds"]
+    # An auto-encoder's time is the stage's, too.
+    autoencoded = settings.init == "autoencoder"
+    spent = workdir.read(folder / "autoencoder" / "card.json")["wall_seconds"] if autoencoded else 0.0
+    steps_from = _on_stream(run, "translate", step)
+    state, record = _follow(run, "translate", config.ipc, steps_from, state, made, spent)
     variables = {"params": state.moving.params, "batch_stats": state.batch_stats}
-    card = {"config": configs.flat(config), "channels": translator.channels}
+    card = {"config": configs.flat(config), "channels": translator.channels, "made_in": _made_in(config)}
     card |= {"steps": stream.steps, "networks": stream.networks} | provenance.summary()
     checkpoint.save_variables(folder / "translator", variables, card)
     found = made(state)

@@ -21,6 +21,8 @@ from fsdd.networks.translator import Translator
 
 PACKAGE = pathlib.Path(__file__).parent / "pretrained"
 _MADE = ("fresh", "autoencoder")
+# What a translator is besides the shapes of its variables.
+_SHAPELESS = ("translator.stride", "translator.residual")
 
 
 def packaged() -> list[str]:
@@ -44,7 +46,8 @@ def check(config: ml_collections.ConfigDict, field: str, *, distilled_here: bool
         distilled_here: whether the run distils what is to be translated.
 
     Raises:
-        UserError: there is no such translator, or it knows only images distilled in another network.
+        UserError: there is no such translator, the config describes another one, or it knows only images distilled in
+            another network.
     """
     part, _, name = field.partition(".")
     init = config[part][name]
@@ -61,9 +64,14 @@ def check(config: ml_collections.ConfigDict, field: str, *, distilled_here: bool
             f"config.{field} is {init!r}, which holds no translator checkpoint; allowed: "
             f"{', '.join([*_MADE, *packaged()])}, or a folder with variables/ such as a run's translate/translator"
         )
+    card, fields = _card(folder), configs.flat(config)
+    for name in _SHAPELESS:
+        # A card that does not say is of a translator that the config alone describes.
+        if (own := card.get("config", {}).get(name, fields[name])) != fields[name]:
+            raise UserError(f"config.{name} is {fields[name]!r}; allowed: {own!r}, as that in {folder} has it")
     if distilled_here:
-        made_in = _card(folder).get("made_in", {})
-        check_network(config, made_in, f"the images were distilled that the translator in {folder} was trained on")
+        what = f"the images were distilled that the translator in {folder} was trained on"
+        check_network(config, card.get("made_in", {}), what)
 
 
 def note(config: ml_collections.ConfigDict, init: str) -> str | None:

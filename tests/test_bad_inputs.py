@@ -138,6 +138,7 @@ VALUES = {
     "no pool": (["frepo.pool=0"], ["config.frepo.pool is 0", "at least 1"]),
     "a set after the last step": (["evaluate.stages=distill@99"], ["('distill@99',)", "STAGE@STEP"]),
     "a set after no number of steps": (["evaluate.stages=distill@half"], ["('distill@half',)", "STAGE@STEP"]),
+    "a set after an oddly written step": (["evaluate.stages=distill@01"], ["('distill@01',)", "STAGE@STEP"]),
     "a set on the way to the start": (["evaluate.stages=start@1"], ["('start@1',)", "STAGE@STEP"]),
     "unknown stage": (["stages=distil"], ["config.stages is ('distil',)", "distill, translate, refine"]),
     "a list for a stage": (

@@ -10,7 +10,7 @@ import pytest
 
 import fsdd
 from fsdd import config as configs
-from fsdd import estimate, main, pipeline
+from fsdd import estimate, main, pipeline, stage_files
 from fsdd import run as runs
 from fsdd.data import sources
 from fsdd.errors import UserError
@@ -20,7 +20,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 FIELDS = {
     "dataset": "digits",
     "network.width": 16,
-    "objective.flip": False,
     "stages": ("distill", "translate", "refine"),
     "distill.uses": 60,
     "translate.networks": 30,
@@ -134,19 +133,40 @@ def test_an_adapted_translator_starts_another_run(finished, tmp_path):
     fresh = json.loads((folder / "translate" / "result.json").read_text())["curve"][0]["nfr"]
     assert results["stages"]["translate"]["curve"][0]["nfr"] < fresh
     assert results["stages"]["translate"]["ipcs"] == [1, 2]
-    assert (tmp_path / "distill" / "ipc2" / "set.npz").is_file()
+    parts = [
+        json.loads((tmp_path / part / "result.json").read_text()) for part in ("distill", "distill/ipc2", "translate")
+    ]
+    seconds = stage_files.seconds_until(runs.prepare(config, tmp_path), "translate")
+    assert seconds == pytest.approx(sum(json.loads(part.read_text())["wall_seconds"] for part in parts))
+    config.network.seed = 3
+    with pytest.raises(fsdd.UserError, match=r"config\.network\.seed is 3; allowed: 0, with which the images"):
+        pipeline.run(config, tmp_path / "elsewhere")
 
 
-def test_the_api_scores_a_stored_set(finished):
-    folder, _ = finished
-    from fsdd.evaluation.training import Recipe
-
+def test_the_api_scores_a_stored_set_as_its_run_did(finished):
+    folder, results = finished
     data = sources.load("digits")
     saved = stored.load(folder / "synthetic.npz")
-    shares = fsdd.evaluate(saved, data.test_images, data.test_labels, networks=2, width=16, recipe=Recipe(steps=100))
-    assert shares.shape == (2,)
+    shares = fsdd.evaluate(saved, data.test_images, data.test_labels)
+    np.testing.assert_allclose(100 * shares, results["evaluations"][-1]["accuracies"], atol=0.006)
     # Ten images teach far more than chance.
-    assert (shares > 0.3).all()
+    assert (shares > 0.3).all() and shares[0] != shares[1]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "fields", "words"),
+    [
+        (np.zeros((3, 8, 8), np.int64), [0, 1, 2], {}, "test_images: of type int64"),
+        (np.zeros((3, 9, 9), np.uint8), [0, 1, 2], {}, r"shape \[9, 9, 1\]; allowed: \[8, 8, 1\]"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1], {}, "2 for 3 images"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1, 10], {}, "label 10; allowed: 0 to 9"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.norm": "layer"}, "config.evaluate.norm is 'layer'"),
+    ],
+)
+def test_what_the_api_cannot_score_is_one_line(finished, images, labels, fields, words):
+    saved = stored.load(finished[0] / "synthetic.npz")
+    with pytest.raises(fsdd.UserError, match=words):
+        fsdd.evaluate(saved, images, np.array(labels), fields)
 
 
 def test_the_api_distils(tmp_path):
@@ -166,10 +186,24 @@ def test_the_api_takes_paths_and_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     data = sources.load("digits")
     np.savez(tmp_path / "mine.npz", train_images=data.train_images[:60], train_labels=data.train_labels[:60])
-    fields = {"stages": (), "evaluate.networks": 0}
+    fields = {"stages": (), "evaluate.networks": 0, "data_dir": tmp_path}
     made = fsdd.distill(tmp_path / "mine.npz", "~/run", fields)
     assert made.pixels.shape == (10, 8, 8, 1)
     assert (tmp_path / "run" / "synthetic.npz").is_file()
+    with pytest.raises(fsdd.UserError, match=r"config\.data_dir is 5; allowed: the path of a folder"):
+        fsdd.distill("digits", tmp_path / "other", {"data_dir": 5})
+
+
+def test_every_use_of_randomness_has_keys_of_its_own():
+    keys = [runs.purpose_key(seed, purpose) for seed in (0, 1) for purpose in runs._PURPOSES]
+    keys += [pipeline.scoring_key(0, index) for index in range(3)]
+    assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == len(keys)
+
+
+def test_a_process_that_finds_all_subsets_taken_says_so(capsys):
+    cache = {"subsets": 0, "bytes": 0, "wall_seconds": 0.0, "before": [], "after": []}
+    main.report({"stages": {"cache": cache}, "evaluations": []}, pathlib.Path("run"))
+    assert capsys.readouterr().out == "cache: other processes are at all subsets\n"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +213,9 @@ def test_the_api_takes_paths_and_the_home_folder(tmp_path, monkeypatch):
         ({"dataset": "mnist"}, {"objective.flip": False}),
         ({"dataset": "emnist/letters"}, {"objective.flip": False}),
         ({"dataset": "digits_and_more/"}, {"objective.flip": True}),
-        ({"dataset": "digits", "objective.flip": True}, {"objective.flip": True}),
+        ({"dataset": "digits", "objective.flip": True}, {"objective.flip": True, "mirror": False}),
+        ({"dataset": "cifar10", "mirror": False}, {"objective.flip": False}),
+        ({"dataset": "digits", "mirror": True}, {"objective.flip": True}),
         ({"dataset": "cifar100", "ipc": 10, "protocol": "jax"}, {"objective.flip": False}),
         ({"dataset": "cifar100", "ipc": 10, "protocol": "torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
         ({"refine.networks": 8}, {"refine.group": 8}),

@@ -7,10 +7,9 @@ import pytest
 
 import fsdd
 from fsdd import config as configs
-from fsdd import pipeline, rules
+from fsdd import pipeline, rules, stage_files
 from fsdd.data import sources
 from fsdd.errors import UserError
-from fsdd.evaluation import training
 from fsdd.io import checkpoint
 from fsdd.methods import streams
 from fsdd.networks.convnet import ConvNet
@@ -19,7 +18,6 @@ from fsdd.run import fixed_key
 FIELDS = {
     "dataset": "digits",
     "network.width": 4,
-    "objective.flip": False,
     "evaluate.networks": 1,
     "evaluate.steps": 3,
     "distill.uses": 4,
@@ -84,14 +82,74 @@ def test_small_images_are_stored_and_come_back_large(pooled):
     wanted = np.clip(stored.whitening.invert(np.asarray(stored.decoded.images)), 0, 1)
     np.testing.assert_allclose(stored.pixels, wanted, atol=1e-6)
     data = sources.load("digits", test_fraction=0.2)
-    recipe = training.Recipe(steps=3)
-    assert fsdd.evaluate(stored, data.test_images, data.test_labels, networks=1, width=4, recipe=recipe).shape == (1,)
+    fields = {"evaluate.networks": 1, "evaluate.steps": 3}
+    assert fsdd.evaluate(stored, data.test_images, data.test_labels, fields).shape == (1,)
 
 
 def test_a_set_that_was_not_kept_is_one_line(pooled):
     folder, _ = pooled
     with pytest.raises(UserError, match=r"asks for frepo@6, which was not kept when .*frepo was made"):
         _run(folder, start="herding", factor=2, stages=("frepo",), evaluate__stages=("frepo@6",))
+
+
+def test_a_mark_that_was_passed_is_refused_before_the_stage_goes_on(tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    def die(*_, **__):
+        raise Killed
+
+    fields = {"stages": ("frepo",), "compute__checkpoint_seconds": 0.0, "evaluate__networks": 0}
+    monkeypatch.setattr(stage_files, "write_set", die)
+    with pytest.raises(Killed):
+        _run(tmp_path, evaluate__stages=("frepo@8",), **fields)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="asks for frepo@2, which was not kept"):
+        _run(tmp_path, evaluate__stages=("frepo@2", "frepo@8"), **fields)
+    assert not (tmp_path / "frepo" / "result.json").exists()
+    _run(tmp_path, evaluate__stages=("frepo@8",), **fields)
+    assert [path.name for path in (tmp_path / "frepo" / "kept").iterdir()] == ["8.npz"]
+
+
+def _replace_set(folder):
+    """As if the stage had been made anew elsewhere."""
+    with np.load(folder / "set.npz") as arrays:
+        changed = {"images": -arrays["images"], "labels": arrays["labels"]}
+    np.savez(folder / "set.npz", **changed)
+
+
+def test_what_stands_on_a_set_does_not_outlive_it(tmp_path):
+    fields = {"refine__networks": 2, "refine__uses": 1, "refine__real_images": 32}
+    first = _run(tmp_path, stages=("distill",))["evaluations"][0]
+    _run(tmp_path, stages=("distill", "refine"), evaluate__networks=0, **fields)
+    _replace_set(tmp_path / "distill")
+    second = _run(tmp_path, stages=("distill",))["evaluations"][0]
+    assert second["accuracies"] != first["accuracies"]
+    assert len(list((tmp_path / "evaluation").iterdir())) == 2
+    with pytest.raises(UserError, match="refine was made with another start: its set = "):
+        _run(tmp_path, stages=("distill", "refine"), evaluate__networks=0, **fields)
+
+
+def test_several_networks_at_once_score_as_one_by_one(tmp_path):
+    scores = [
+        _run(tmp_path / str(at_once), stages=(), evaluate__networks=3, compute__networks_at_once=at_once)["evaluations"]
+        for at_once in (1, 2)
+    ]
+    one, many = (score[0]["accuracies"] for score in scores)
+    assert len(set(one)) == 3
+    # To a test image or two of 359, which rounding may turn.
+    np.testing.assert_allclose(many, one, atol=0.6)
+
+
+def test_many_steps_a_dispatch_learn_the_same_space_and_the_same_autoencoder(tmp_path):
+    fields = {"stages": ("bilevel", "distill", "translate"), "translate__init": "autoencoder", "evaluate__networks": 0}
+    fields |= {"translator__widths": (2, 2, 2), "translator__residual": False, "translate__networks": 0}
+    fields |= {"autoencoder__steps": 4, "autoencoder__batch": 8, "bilevel__steps": 4}
+    for dispatch in (1, 2):
+        _run(tmp_path / str(dispatch), compute__dispatch=dispatch, **fields)
+    for stage in ("bilevel", "translate"):
+        one, many = (_images(tmp_path / dispatch / stage / "set.npz") for dispatch in ("1", "2"))
+        np.testing.assert_allclose(many, one, atol=1e-3)
 
 
 def test_sets_are_kept_whatever_steps_a_dispatch_could_take(tmp_path):
@@ -106,16 +164,19 @@ def test_sets_are_kept_whatever_steps_a_dispatch_could_take(tmp_path):
 
 
 def test_the_time_of_an_autoencoder_is_its_stages(tmp_path):
-    fields = {"translate__init": "autoencoder", "translate__networks": 1, "translate__real_images": 32}
+    fields = {"translate__init": "autoencoder", "translate__networks": 3, "translate__real_images": 32}
     fields |= {
         "autoencoder__steps": 3,
         "autoencoder__batch": 8,
         "translator__widths": (4, 4, 4),
         "translator__residual": False,
     }
-    results = _run(tmp_path, stages=("distill", "translate"), evaluate__networks=0, **fields)
+    fields |= {"evaluate__networks": 0, "evaluate__stages": ("translate@2",)}
+    results = _run(tmp_path, stages=("distill", "translate"), **fields)
     card = json.loads((tmp_path / "translate" / "autoencoder" / "card.json").read_text())
     assert results["stages"]["translate"]["wall_seconds"] > card["wall_seconds"] > 0
+    with np.load(tmp_path / "translate" / "kept" / "2.npz") as kept:
+        assert kept["seconds"] > card["wall_seconds"]
 
 
 def test_distillation_goes_on_in_the_learned_space(tmp_path):

@@ -23,7 +23,6 @@ def _config(**changes):
     fields = {
         "dataset": "digits",
         "network.width": 8,
-        "objective.flip": False,
         "translator.widths": WIDTHS,
         "distill.uses": 10,
         "translate.networks": 4,
@@ -173,6 +172,11 @@ def test_what_comes_with_the_package_loads_and_says_what_made_it(name):
     config = configs.default()
     config.translate.init = name
     translators.check(configs.resolve(config), "translate.init")
+
+
+def test_a_start_that_no_stage_uses_is_told(tmp_path, capsys):
+    pipeline.run(_config(**{"translate.init": "tiny_imagenet32", "stages": ("distill",)}), tmp_path)
+    assert "config.translate.init is 'tiny_imagenet32', and is not used" in capsys.readouterr().out
 
 
 def test_there_is_one_in_the_package():
