@@ -1,6 +1,7 @@
 """The pre-training stage on real digits: it learns, resumes exactly, and what it leaves starts an adaptation."""
 
 import json
+import multiprocessing
 import pathlib
 import shutil
 
@@ -15,7 +16,7 @@ from fsdd.data import store
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
 from fsdd.methods.pretraining import Schedule
-from fsdd.pretraining import batches, cache
+from fsdd.pretraining import batches, cache, learning, learning_curve
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIELDS = {
@@ -102,6 +103,73 @@ def test_images_are_mirrored_in_training_where_distillation_was_symmetric_and_ne
     assert all(image.tobytes() in known for image in judged.source.images[judged.mask.rows])
 
 
+@pytest.mark.parametrize("count", range(2, 42))
+def test_some_subsets_are_held_out_and_stay_so_as_a_store_grows(count):
+    train, judges = batches.split(count)
+    assert train and judges
+    assert sorted([*train, *judges]) == list(range(count))
+    if count >= 10:
+        assert set(judges) <= set(batches.split(count + 1)[1])
+
+
+def test_a_batch_is_of_one_bucket_and_of_subsets_that_are_not_held_out(finished):
+    folder, _ = finished
+    kept = cache.prepare(configs.resolve(_config(**{"subsets.buckets": 3})), folder)
+    _, judges = batches.split(12)
+    seen, buckets = set(), set()
+    for number in range(60):
+        bucket, chosen = batches.choose(kept, 12, number)
+        assert {kept.bucket(int(index)) for index in chosen} == {bucket}
+        buckets.add(bucket)
+        seen |= set(chosen.tolist())
+    assert seen == set(range(12)) - set(judges)
+    assert len(buckets) > 1
+    shapes = {batch.source.images.shape[1] for batch in batches.stream(kept, 12, Schedule(12), 0)}
+    assert shapes == {batches.choose(kept, 12, number)[0] for number in range(12)}
+
+
+def test_judges_have_the_width_of_the_networks_to_come_whatever_teaches(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    fields = {"pretrain.width": 4, "pretrain.scaled": True, "pretrain.steps": 2}
+    pipeline.run(_config(**fields), tmp_path, "pretrain")
+    mine, theirs = (json.loads((at / "pretrain" / "curve.jsonl").read_text().splitlines()[0])
+                    for at in (tmp_path, folder))  # fmt: skip
+    for name in ("untranslated", "scaled_untranslated", "accuracy_untranslated"):
+        assert mine[name] == pytest.approx(theirs[name], rel=1e-5)
+    assert any((one != two).any() for one, two in zip(_variables(tmp_path), _variables(folder), strict=True))
+
+
+def test_a_curve_is_drawn_though_a_target_was_named_on_the_way(tmp_path):
+    points = [{"step": step, "translated": 0.4, "untranslated": 0.5} for step in (1, 20, 40)]
+    points[1] |= {"target_translated": 0.3, "target_untranslated": 0.35}
+    for until in (1, 2, 3):
+        learning_curve.write(tmp_path, points[:until])
+        assert learning_curve.read(tmp_path) == points[:until]
+
+
+def _hold(store_folder: pathlib.Path, ready, done) -> None:
+    claims = store.Claims(store_folder)
+    assert claims.take(learning.CLAIM)
+    ready.set()
+    done.wait(60)
+
+
+def test_one_process_pretrains_at_a_time(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "cache", ready, done))
+    other.start()
+    assert ready.wait(60)
+    with pytest.raises(UserError, match="is being made by another process"):
+        pipeline.run(_config(), tmp_path, "pretrain")
+    done.set()
+    other.join()
+    assert not (tmp_path / "pretrain" / "config.json").exists()
+
+
 class _Killed(Exception):
     pass
 
@@ -146,6 +214,12 @@ def test_a_loss_that_is_no_number_names_step_and_subsets(finished, tmp_path):
     assert not (tmp_path / "translator").exists()
 
 
+def test_a_distillation_that_diverges_between_rounds_is_called_one(tmp_path):
+    fields = {"pretrain.rounds": 2, "distill.rate": 1e30, "subsets.count": 4}
+    with pytest.raises(UserError, match=r"^cache, .*: the loss is nan at step \d+; lower its rate$"):
+        pipeline.run(_config(**fields), tmp_path)
+
+
 def test_a_store_with_gaps_does_not_train(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder / "cache", tmp_path / "cache")
@@ -175,7 +249,6 @@ def _adaptation(folder: pathlib.Path, **changes):
     fields = {name: value for name, value in FIELDS.items() if name.split(".")[0] in ("network", "translator")}
     fields |= {
         "dataset": "digits",
-        "objective.flip": False,
         "distill.uses": 20,
         "translate.init": str(folder / "translator"),
         "translate.networks": 5,
@@ -197,6 +270,8 @@ def test_a_pretrained_translator_is_adapted(finished, tmp_path):
         ({"network.seed": 3}, ["config.network.seed is 3", "allowed: 0", "distilled"]),
         ({"network.width": 16}, ["config.network.width is 16", "allowed: 8"]),
         ({"whitening.regularisation": 0.2}, ["config.whitening.regularisation is 0.2", "allowed: 0.1"]),
+        ({"translator.residual": False}, ["config.translator.residual is False", "allowed: True"]),
+        ({"translator.stride": 2}, ["config.translator.stride is 2", "allowed: 1"]),
     ],
 )
 def test_a_translator_is_tied_to_its_network(finished, tmp_path, changes, words):

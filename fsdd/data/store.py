@@ -132,6 +132,9 @@ def shards(store: pathlib.Path, known: Iterable[Shard] = ()) -> tuple[list[Shard
     Args:
         store: its folder.
         known: shards that were found whole before; they are not read again.
+
+    Raises:
+        UserError: one cannot be read; that says nothing about what is in it.
     """
     seen = {shard.path: shard for shard in known}
     found, damaged = [], {}
@@ -143,8 +146,13 @@ def shards(store: pathlib.Path, known: Iterable[Shard] = ()) -> tuple[list[Shard
             if _digest(path) != path.name.removesuffix(_SUFFIX).rpartition("-")[2]:
                 raise ValueError("its bytes are not those that were written")
             found.append(Shard(path, json.loads(_read(path, [0])[0])))
-        except (OSError, ValueError) as error:
-            damaged[path] = getattr(error, "strerror", None) or str(error)
+        except FileNotFoundError:
+            # Another process has set it aside.
+            continue
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}; what it holds may be whole") from error
+        except ValueError as error:
+            damaged[path] = str(error)
     return found, damaged
 
 

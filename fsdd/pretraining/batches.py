@@ -20,7 +20,7 @@ from fsdd.pretraining.cache import Cache
 
 # One subset in so many is held out: the last of each ten, so that a store that grows holds out some at any size.
 _HELD_OUT = 10
-# Purposes within the stage's randomness.
+# Purposes within the stage's randomness. NumPy takes seeds that differ by zeros at the end for one: these come last.
 _NETWORKS, _JUDGES, _CHOICE = 1, 2, 3
 
 
@@ -37,7 +37,7 @@ def split(count: int) -> tuple[list[int], list[int]]:
 
 def choose(cache: Cache, visible: int, number: int) -> tuple[int, np.ndarray]:
     """The bucket of batch `number`, and its subsets: one at random, and others of its bucket."""
-    rng = np.random.default_rng([cache.config.seed, _CHOICE, number])
+    rng = np.random.default_rng([cache.config.seed, number, _CHOICE])
     train, _ = split(visible)
     bucket = cache.bucket(int(rng.choice(train)))
     alike = [index for index in train if cache.bucket(index) == bucket]
@@ -67,7 +67,7 @@ def stream(cache: Cache, visible: int, schedule: Schedule, start: int) -> Iterat
 
     def batch(number: int) -> Batch:
         bucket, chosen = choose(cache, visible, number)
-        drawn = keys(root, number, len(chosen)), (cache.config.seed, _NETWORKS, number)
+        drawn = keys(root, number, len(chosen)), (cache.config.seed, number, _NETWORKS)
         return stack(cache, found, chosen, bucket, *drawn, mirror=cache.config.objective.flip)
 
     numbers = grain.MapDataset.range(
@@ -82,7 +82,7 @@ def held_out(cache: Cache, visible: int) -> Batch:
     chosen = np.resize(indices, whole(min(len(indices), cache.config.pretrain.held_out)))
     bucket = max(cache.bucket(int(index)) for index in chosen)
     seed = cache.config.seed
-    return stack(cache, source(cache, visible), chosen, bucket, judges(cache.config, len(chosen)), (seed, _JUDGES, 0))
+    return stack(cache, source(cache, visible), chosen, bucket, judges(cache.config, len(chosen)), (seed, 0, _JUDGES))
 
 
 def judges(config, count: int) -> np.ndarray:
@@ -125,7 +125,7 @@ def stack(
     parts = []
     for lane in own(len(chosen)):
         cached = found[found.indices.index(int(chosen[lane]))]
-        rng = np.random.default_rng([*seed, lane])
+        rng = np.random.default_rng([*seed, 1 + lane])
         rows = rng.choice(len(cached.rows), real, replace=real > len(cached.rows))
         images = cached.images
         if mirror:

@@ -21,7 +21,7 @@ def describe_cache(cache: Cache, left: list[int]) -> str:
     The time is that of a step on the largest of them, measured here; real images count as what they are of one.
     """
     if not left:
-        return "cache: all subsets are there"
+        return "cache: nothing is left for this process to make"
     size = sum(_bytes(cache, index) for index in left)
     seconds, compiling = _cache_seconds(cache, left)
     lines = [

@@ -30,6 +30,8 @@ from fsdd.pretraining.cache import Cache
 
 # What the translator does not depend on: who looks at it.
 _FREE = ("pretrain.target", "pretrain.every", "pretrain.held_out")
+# The claim of whoever pre-trains; subsets have lower numbers.
+CLAIM = 2**40 + 1
 # Real images on which an auto-encoder is trained.
 _AUTOENCODED = 20_000
 
@@ -112,13 +114,16 @@ def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]
         The stage's figures.
 
     Raises:
-        UserError: subsets are missing, the loss is no number, or the disk refuses.
+        UserError: subsets are missing, another process is at it, the loss is no number, or the disk refuses.
     """
     here = folder / "pretrain"
     if (done := workdir.read(here / "result.json")) is not None:
         return done
+    writes = jax.process_index() == 0
+    if writes and not cache.claims.take(CLAIM):
+        raise UserError(f"{here} is being made by another process; wait for it, or name another --workdir")
     stage, state = _begin(cache, here, interleaved)
-    config, schedule, writes = cache.config, stage.schedule, jax.process_index() == 0
+    config, schedule = cache.config, stage.schedule
     if writes:
         workdir.write(here / "config.json", relevant(config))
     resumable = Resumable(here, "pre-train", schedule.steps, config.compute.checkpoint_seconds, writes=writes)
@@ -195,11 +200,19 @@ def _steps(
 
 
 def fill(cache: Cache, count: int) -> None:
-    """Cache this process's share of the first `count` subsets, and wait for the other processes of the job."""
-    caches.fill(cache, count)
-    while caches.missing(cache, count):
-        time.sleep(1)
+    """Cache this process's share of the first `count` subsets, and wait for the other processes of the job.
+
+    Raises:
+        UserError: as `caches.fill`; where a distillation diverged, not as `Diverged`, whose step is none of the
+            translator's.
+    """
+    try:
         caches.fill(cache, count)
+        while caches.missing(cache, count):
+            time.sleep(1)
+            caches.fill(cache, count)
+    except Diverged as error:
+        raise UserError(str(error)) from error
 
 
 def _judged(

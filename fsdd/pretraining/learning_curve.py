@@ -109,8 +109,11 @@ def write(folder: pathlib.Path, points: list[dict]) -> None:
     """Write points as JSON lines and as a picture."""
     with replacing(folder / "curve.jsonl") as path:
         path.write_text("".join(json.dumps(point) + "\n" for point in points))
-    steps = [point["step"] for point in points]
     titles = {"untranslated": "held-out subsets", "translated": "held-out subsets, translated"}
     titles |= {"target_untranslated": "target", "target_translated": "target, translated"}
-    series = {title: (steps, [point[name] for point in points]) for name, title in titles.items() if name in points[-1]}
+    series = {}
+    for name, title in titles.items():
+        # A target may be named, or given up, while a run is stopped.
+        if known := [point for point in points if name in point]:
+            series[title] = [point["step"] for point in known], [point[name] for point in known]
     pictures.curve(folder / "curve.png", series, xlabel="step", ylabel="NFR loss, held-out networks", log_x=True)

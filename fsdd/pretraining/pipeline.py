@@ -9,6 +9,7 @@
 import pathlib
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -48,8 +49,8 @@ def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | No
         left = caches.pending(cache, caches.look(cache), cache.config.subsets.count)
         print(estimate.describe_cache(cache, left), flush=True)
         if not interleaved:
-            # Who goes on to pre-train needs the other processes' shares, too.
-            fill = learning.fill if "pretrain" in stages else caches.fill
+            # Whoever goes on to pre-train needs the shares of the others, and a job ends when its first process does.
+            fill = learning.fill if "pretrain" in stages or jax.process_count() > 1 else caches.fill
             fill(cache, config.subsets.count)
     found = {}
     if "pretrain" in stages:

@@ -1,5 +1,6 @@
 """The store: what goes in comes out, damage is found, a full disk leaves nothing half-written, claims exclude."""
 
+import errno
 import multiprocessing
 import os
 import pathlib
@@ -83,6 +84,22 @@ def test_every_altered_byte_and_every_truncation_is_found(tmp_path):
         assert (found, list(damaged)) == ([], [shard.path]), f"case {case}, byte {place}"
     shard.path.write_bytes(whole)
     assert store.shards(tmp_path) == ([shard], {})
+
+
+def test_a_shard_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    _write(tmp_path, 1)
+    reasons = {errno.EIO: "cannot be read: .*; what it holds may be whole", errno.ENOENT: None}
+    for number, words in reasons.items():
+
+        def refuse(path, number=number):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(store, "_digest", refuse)
+        if words:
+            with pytest.raises(UserError, match=words):
+                store.shards(tmp_path)
+        else:
+            assert store.shards(tmp_path) == ([], {})
 
 
 def test_damaged_shards_are_put_aside(tmp_path):
