@@ -78,7 +78,10 @@ class DistillingBuffer(ExemplarsBuffer):
 
     def resize(self, strategy: Any, new_size: int) -> None:
         """Keep the first images of each class so far, `new_size` in all at most."""
-        self.max_size, targets = new_size, np.asarray(self.buffer.targets)
+        self.max_size = new_size
+        if not len(self.buffer):
+            return
+        targets = np.asarray(self.buffer.targets)
         each = new_size // max(len(np.unique(targets)), 1)
         rank = np.array([np.sum(targets[:at] == target) for at, target in enumerate(targets)])
         self.buffer = self.buffer.subset(np.flatnonzero(rank < each).tolist())

@@ -74,7 +74,8 @@ class Bar(tqdm):
 
     def say(self, text: str) -> None:
         """Show what the next step waits for, until there is something else to show."""
-        if time.monotonic() - self._said_at >= self.mininterval:
+        # Where TQDM_DISABLE is set, a bar is little more than a name.
+        if not self.disable and time.monotonic() - self._said_at >= self.mininterval:
             self._said_at = time.monotonic()
             self.set_postfix_str(text)
 

@@ -62,6 +62,11 @@ class Resumable:
         saved = workdir.read(self._folder / "journal" / f"{self._start}.json") if self._start else None
         if saved is not None:
             self.curve, self.seconds, self.compile_seconds = saved["curve"], saved["seconds"], saved["compile_seconds"]
+        if self._writes:
+            # Journals of checkpoints that were never completed would outlive those of the steps to come.
+            for path in self._journals():
+                if int(path.stem) > self._start:
+                    path.unlink()
         return self._start, state
 
     def follow(self, steps: Iterator[tuple[int, object, dict]]):
@@ -74,13 +79,12 @@ class Resumable:
         self._began, compiled = time.monotonic() - self.seconds, progress.compile_clock.seconds - self.compile_seconds
         saved_at, state, waiting = time.monotonic(), None, None
         with progress.bar(self._label, self.total, self._start) as bar:
-            position = self._start
+            before = self._start
             for position, state, metrics in steps:
-                size = position - (bar.n if waiting is None else waiting[0])
                 if waiting is not None:
                     # One dispatch behind: its metrics are ready, so reading them does not hold up the device.
                     self._record(*waiting, bar)
-                waiting = (position, size, metrics)
+                waiting, before = (position, position - before, metrics), position
                 if time.monotonic() - saved_at > self._every_seconds and position < self.total:
                     self._record(*waiting, bar)
                     waiting = None
@@ -108,7 +112,7 @@ class Resumable:
             host = {name: np.asarray(values) for name, values in metrics.items()}
             self.curve += [{"step": first + i} | {name: float(host[name][i]) for name in host} for i in wanted]
             bar.set_postfix(loss=f"{losses[wanted[-1]]:.4f}", refresh=False)
-        bar.update(position - bar.n)
+        bar.update(size)
 
     def _save(self, position: int, state) -> None:
         if not self._writes:
@@ -119,8 +123,12 @@ class Resumable:
         with replacing(self._folder / "journal" / f"{position}.json") as path:
             path.write_text(json.dumps(journal))
         self._checkpoints.save(position, state)
-        for old in sorted((self._folder / "journal").glob("*.json"), key=lambda path: int(path.stem))[:-3]:
+        for old in self._journals()[:-3]:
             old.unlink()
+
+    def _journals(self) -> list[pathlib.Path]:
+        """In the order of their steps."""
+        return sorted((self._folder / "journal").glob("*.json"), key=lambda path: int(path.stem))
 
     def figures(self) -> dict:
         """What a finished iteration leaves in its result."""

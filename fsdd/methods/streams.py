@@ -11,6 +11,7 @@ Which network serves step t, and which of its rows, is a function of (key, t) al
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -114,7 +115,7 @@ def fill(
     chunk = min(stream.chunk, count)
     # The last chunk is filled up with row 0: one compiled shape; what it adds is cut off below.
     padded = jnp.pad(rows, ((0, 0), (0, -count % chunk)))
-    features = []
+    features = None
     for i in range(stream.group):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
         chunks = []
@@ -124,10 +125,20 @@ def fill(
                 # One chunk behind, so that the device has work while we wait.
                 jax.block_until_ready(chunks[-2])
                 watch(i * count + at, stream.group * count)
-        features.append(jnp.concatenate(chunks)[:count])
-    # A single network's features are the bulk of memory (all of T): reshape, do not copy.
-    stacked = features[0][None] if stream.group == 1 else jnp.stack(features)
-    return Group(variables, stacked, real.labels[rows])
+        done = jnp.concatenate(chunks)[:count]
+        # Features are the bulk of memory: those of a single network (all of T) are not copied, those of many go
+        # into one buffer, since stacking them would need it twice.
+        if stream.group == 1:
+            features = done[None]
+        else:
+            room = jnp.zeros((stream.group, *done.shape), done.dtype) if features is None else features
+            features = _put(room, done, i)
+    return Group(variables, features, real.labels[rows])
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _put(room: jax.Array, rows: jax.Array, at: jax.Array) -> jax.Array:
+    return room.at[at].set(rows)
 
 
 _sample_many = jax.jit(sampling.sample_many, static_argnums=(0, 2))

@@ -1,9 +1,10 @@
 """The synthetic set and its start."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsdd.core import synthetic
@@ -34,6 +35,16 @@ def test_mirror_flips_columns_only():
     np.testing.assert_array_equal(both.images[:2], images)
     np.testing.assert_array_equal(both.images[2:], np.asarray(images)[:, :, ::-1])
     np.testing.assert_array_equal(both.labels, np.concatenate([np.eye(2), np.eye(2)]))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(0, 100))
+def test_some_rows_are_distinct_and_keep_their_labels(count, seed):
+    made = SyntheticSet(jnp.arange(6.0).reshape(6, 1, 1, 1), 10 + jnp.arange(6.0).reshape(6, 1))
+    some = made.some(jax.random.key(seed), count)
+    rows = some.images.reshape(-1)
+    assert len(set(rows.tolist())) == len(some) == min(count, 6)
+    np.testing.assert_array_equal(some.labels[:, 0], 10 + rows)
 
 
 def test_different_seeds_start_elsewhere():

@@ -109,9 +109,15 @@ def _batch(number: int) -> pretraining.Batch:
 
 
 @functools.cache
-def _programs() -> pretraining.Programs:
+def _programs(**compute) -> pretraining.Programs:
     """Chunks of 5 do not divide 12 real images. Kept, because compiling is most of what these tests take."""
-    return pretraining.Programs(TRANSLATOR, OBJECTIVE, _state()[1], jax.devices(), chunk=5)
+    return pretraining.Programs(TRANSLATOR, OBJECTIVE, _state()[1], jax.devices(), chunk=5, **compute)
+
+
+def test_features_are_kept_as_they_are_asked_for():
+    exact, rounded = (_programs(cache_dtype=dtype).cases(_batch(0), WHITENING) for dtype in ("float32", "bfloat16"))
+    assert rounded.draw.features.dtype == "bfloat16"
+    np.testing.assert_allclose(rounded.draw.features.astype("float32"), exact.draw.features, rtol=1e-2, atol=1e-2)
 
 
 def test_features_of_a_case_are_those_of_its_own_network():

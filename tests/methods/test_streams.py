@@ -115,6 +115,7 @@ def test_cached_features_may_be_bfloat16(real):
     exact = _trace(Stream(1, 3, batch=8), real)["rows"]
     rounded = _trace(Stream(1, 3, batch=8, cache_dtype="bfloat16"), real)["rows"]
     np.testing.assert_allclose(rounded, exact, rtol=2e-2)
+    assert (rounded != exact).any()
 
 
 def test_networks_may_compute_in_bfloat16(real):
