@@ -21,7 +21,7 @@ WAYS = {
 def markdown(found: list[dict[str, Any]], dataset: str, ipc: int) -> str:
     """A line a row, a column a protocol."""
     if not found:
-        return "Nothing has been scored so yet."
+        return "Not measured yet."
     lines = ["| row | " + " | ".join(f"scored as the {name} code does" for name in WAYS) + " |", "|---|---|---|"]
     for name in ROWS:
         ours = [rescored.of(found, row=name, dataset=dataset, ipc=ipc, protocol=protocol) for protocol in WAYS]

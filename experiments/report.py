@@ -61,6 +61,7 @@ def _of_the_paper() -> list[Section]:
             (),
             lambda: tables.load("protocols_cpu"),
         ),
+        Section("Sets by their pixels and hard labels alone", "`python -m experiments.pixels`", tables.pixels),
         Section("Table 2: accuracy and time", "", tables.table2),
         Section("Table 4: other architectures", "", tables.table4, (), lambda: tables.load("table4_cpu")),
         Section(
@@ -97,6 +98,13 @@ def _of_our_own() -> list[Section]:
             tables.frontier,
             (),
             lambda: tables.load("frontier"),
+        ),
+        Section(
+            "Refinement over networks that had learned the set",
+            "On validation images; a way that was given up.",
+            tables.taught,
+            (),
+            lambda: tables.load("taught"),
         ),
         Section("The translator that comes with the package", "How it learned.", tables.shipped),
         Section("Where pre-training starts, and how it spends its work", "", tables.pretraining, ("pretraining.png",)),
@@ -172,9 +180,9 @@ code {{ font-size: .8rem; overflow-wrap: anywhere }} dt {{ font-weight: 600; mar
 .missing {{ color: #8a4b00 }}
 </style></head><body>
 <h1>fsdd: what was measured</h1>
-<p>Generated from <code>experiments/results/*.json</code>; no figure here is typed. Accuracy is the last step's on the
-whole test split, mean and standard deviation over networks trained from scratch. Empty cells have not been measured.
-<code>experiments/README.md</code> says how to read it, and how far.</p>
+<p>Generated from <code>experiments/results/*.json</code>; no figure in a table is typed. Accuracy is the last step's on
+the whole test split, mean and standard deviation over networks trained from scratch. Empty cells have not been
+measured. <code>experiments/README.md</code> says how to read it, and how far.</p>
 <ul>{links}</ul>
 {body}
 </body></html>

@@ -1,4 +1,4 @@
-"""Render the tables of README.md and experiments/README.md from results/*.json; no figure there is typed.
+"""Render the tables of README.md and experiments/README.md from results/*.json; no figure in a table is typed.
 
 python -m experiments.tables
 """
@@ -152,6 +152,18 @@ def scale() -> str:
     return "\n".join(lines)
 
 
+def pixels() -> str:
+    """Networks trained on a set as it was learned, and on its pixels and hard labels."""
+    if not load("pixels"):
+        return "Not measured yet."
+    lines = ["| set | as its run scores it (%) | pixels, hard labels, cross-entropy |", "|---|---|---|"]
+    for row in load("pixels")["rows"]:
+        ways = (np.array(row[name]) for name in ("run", "accuracies"))
+        scores = " | ".join(f"{one.mean():.1f} ± {one.std(ddof=1):.1f}" for one in ways)
+        lines.append(f"| {row['set']} | {scores} |")
+    return "\n".join(lines)
+
+
 def transfer() -> str:
     """NFR losses of sets that the translator never saw."""
     lines = ["| set | NFR loss | translated | ridge accuracy (%) | translated |", "|---|---|---|---|---|"]
@@ -167,7 +179,7 @@ def transfer() -> str:
 def unseen() -> str:
     """What translators gain on sets that they learned on and on others."""
     lines = [
-        "| learned on subsets | steps | judged on | sets | ridge accuracy (%) | gain | NFR loss at best scale | gain |"
+        "| subsets in store | steps | judged on | sets | ridge accuracy (%) | gain | NFR loss at best scale | gain |"
     ]
     lines += ["|---|---|---|---|---|---|---|---|"]
     for row in (load("unseen") or {"rows": []})["rows"]:
@@ -222,8 +234,10 @@ def protocols() -> str:
 
 def figure4c() -> str:
     """One adapted translator on sets of several numbers of images a class."""
+    if not load("figure4c_cpu"):
+        return "Not measured yet."
     lines = ["| images a class | adapted on | `1 Net` | translated |", "|---|---|---|---|"]
-    for one in (load("figure4c_cpu") or {"sets": []})["sets"]:
+    for one in load("figure4c_cpu")["sets"]:
         scores = " | ".join(f"{one[stage]['mean']:.1f} ± {one[stage]['std']:.1f}" for stage in ("distill", "translate"))
         lines.append(f"| {one['ipc']} | {'yes' if one['seen'] else 'no'} | {scores} |")
     return "\n".join(lines)
@@ -265,7 +279,7 @@ def ablation() -> str:
 
 BLOCKS = (
     runs, commands, precision, bench, caching, frontier, taught, shipped, pretraining, unseen, scale, transfer,
-    memory, unrolled, table2, table3, protocols, table4, figure4c, figure5, ablation,
+    memory, unrolled, table2, table3, protocols, pixels, table4, figure4c, figure5, ablation,
 )  # fmt: skip
 PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md")
 

@@ -18,6 +18,7 @@ from experiments import (
     frontier,
     held_out,
     one_net,
+    pixels,
     protocols,
     refine,
     report,
@@ -33,6 +34,7 @@ from fsdd import config as configs
 from fsdd import main
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
+from fsdd.evaluation.training import Recipe
 from fsdd.io import workdir
 from fsdd.methods import nfr
 from fsdd.methods.streams import Draw, Real
@@ -247,6 +249,24 @@ def test_figures_are_drawn_from_what_there_is(tmp_path):
     assert {path.name for path in tmp_path.glob("*.png")} == {
         "figure1d_tag.png", "figure4_nfr_tag.png", "figure4_accuracy_tag.png",
     }  # fmt: skip
+
+
+def test_sets_are_scored_by_their_pixels_alone(tmp_path, monkeypatch):
+    """Cross-entropy on the images of a set learns their classes; and its row stands beside what its run scored."""
+    rng, told = np.random.default_rng(0), []
+    images, classes = rng.normal(size=(6, 8, 8, 1)).astype(np.float32), np.arange(6) % 3
+    network, recipe = ConvNet(3, width=8, depth=2), Recipe("adam", 1e-2, 0.0, "warmup_cosine", "none", steps=40)
+    variables = pixels.train(network, recipe, images, classes, jax.random.key(0), told.append)
+    assert (np.argmax(network.apply(variables, images).logits, -1) == classes).all()
+    assert sum(told) == 40
+    found = sweep.run(FIRST, tmp_path, None)
+    for _ in range(2):
+        arguments = [str(tmp_path / "first"), "--networks=2", f"--out={tmp_path / 'pixels.json'}"]
+        monkeypatch.setattr("sys.argv", ["pixels", *arguments])
+        pixels.main()
+    (row,) = json.loads((tmp_path / "pixels.json").read_text())["rows"]
+    assert row["set"] == "first" and len(row["accuracies"]) == 2
+    assert row["run"] == found["evaluations"][-1]["accuracies"]
 
 
 def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
