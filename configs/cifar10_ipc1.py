@@ -1,4 +1,4 @@
-"""CIFAR-10, 1 a class.
+"""CIFAR-10, 1 a class: 43.1 +- 1.0 % after 9 minutes of distilling on 2 cores.
 
 python -m fsdd.main --config=configs/cifar10_ipc1.py
 """

@@ -1,4 +1,4 @@
-"""Pre-training on Tiny-ImageNet at 32x32, made for one H100 and 25 minutes, caching and pre-training together.
+"""Pre-training on Tiny-ImageNet at 32x32, made for one H100 and 12 to 25 minutes, caching and pre-training together.
 
     python -m fsdd.main --config=configs/pretrain_tiny_imagenet32.py --config.data_dir=DATA
 

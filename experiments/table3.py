@@ -3,7 +3,7 @@
     python -m experiments.table3 --dataset cifar10 --ipc 1 --data_dir ~/tensorflow_datasets
 
 `--rows`, `--dataset` and `--ipc` choose cells, `--scale` how much is spent on each; what is done is skipped. Renders
-results/table3_SCALE.md and results/table3_SCALE.png from results/cells_SCALE.json.
+results/table3_SCALE.md and results/table3_SCALE_DATASET_ipcN.png from results/cells_SCALE.json.
 """
 
 import pathlib

@@ -4,10 +4,10 @@ import fsdd
 
 stored = fsdd.distill("photos/", workdir="runs/photos", fields={"ipc": 10, "image_size": 32})
 stored.pixels, stored.classes                       # train on these
-fsdd.evaluate(stored, test_images, test_labels)     # accuracies of fresh networks trained on them
+fsdd.evaluate(stored, test_images, test_labels)     # shares of right answers of fresh networks trained on it
 fsdd.write_images(stored, "distilled/")             # or as distilled/<class>/*.png
 stored = fsdd.load("runs/photos/synthetic.npz")
-translator = fsdd.pretrain("big/", workdir="runs/big")  # for fields={"translate.init": str(translator)}
+translator = fsdd.pretrain("big/", workdir="runs/big")  # for {"method": "translate", "translate.init": translator}
 """
 
 import importlib
