@@ -120,10 +120,10 @@ def _replace_set(folder):
 
 def test_what_stands_on_a_set_does_not_outlive_it(tmp_path):
     fields = {"refine__networks": 2, "refine__uses": 1, "refine__real_images": 32}
-    first = _run(tmp_path, stages=("distill",))["evaluations"][0]
+    first = _run(tmp_path, stages=("distill",), evaluate__steps=40)["evaluations"][0]
     _run(tmp_path, stages=("distill", "refine"), evaluate__networks=0, **fields)
     _replace_set(tmp_path / "distill")
-    second = _run(tmp_path, stages=("distill",))["evaluations"][0]
+    second = _run(tmp_path, stages=("distill",), evaluate__steps=40)["evaluations"][0]
     assert second["accuracies"] != first["accuracies"]
     assert len(list((tmp_path / "evaluation").iterdir())) == 2
     with pytest.raises(UserError, match="refine was made with another start: its set = "):
@@ -131,14 +131,12 @@ def test_what_stands_on_a_set_does_not_outlive_it(tmp_path):
 
 
 def test_several_networks_at_once_score_as_one_by_one(tmp_path):
-    scores = [
-        _run(tmp_path / str(at_once), stages=(), evaluate__networks=3, compute__networks_at_once=at_once)["evaluations"]
-        for at_once in (1, 2)
-    ]
+    fields = {"stages": (), "evaluate__networks": 3, "evaluate__steps": 40}
+    scores = [_run(tmp_path / str(some), compute__networks_at_once=some, **fields)["evaluations"] for some in (1, 2)]
     one, many = (score[0]["accuracies"] for score in scores)
     assert len(set(one)) == 3
-    # To a test image or two of 359, which rounding may turn.
-    np.testing.assert_allclose(many, one, atol=0.6)
+    # To the few test images of 359 that rounding may turn.
+    np.testing.assert_allclose(many, one, atol=1.5)
 
 
 def test_many_steps_a_dispatch_learn_the_same_space_and_the_same_autoencoder(tmp_path):
