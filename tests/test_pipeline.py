@@ -133,9 +133,7 @@ def test_an_adapted_translator_starts_another_run(finished, tmp_path):
     fresh = json.loads((folder / "translate" / "result.json").read_text())["curve"][0]["nfr"]
     assert results["stages"]["translate"]["curve"][0]["nfr"] < fresh
     assert results["stages"]["translate"]["ipcs"] == [1, 2]
-    parts = [
-        json.loads((tmp_path / part / "result.json").read_text()) for part in ("distill", "distill/ipc2", "translate")
-    ]
+    parts = [tmp_path / part / "result.json" for part in ("distill", "distill/ipc2", "translate")]
     seconds = stage_files.seconds_until(runs.prepare(config, tmp_path), "translate")
     assert seconds == pytest.approx(sum(json.loads(part.read_text())["wall_seconds"] for part in parts))
     config.network.seed = 3
