@@ -33,11 +33,11 @@ class Recipe:
         weight_decay: decoupled decay, for "adamw".
         schedule: one of `SCHEDULES`.
         policy: one of `augment.POLICIES`.
-        mirror: whether that may flip images.
         mean_over_classes: whether the squared error is averaged over classes (FRePo's PyTorch code) or summed and
             halved (its JAX code).
         batch: synthetic images a step, at most.
         steps: 0 interpolates `STEPS`.
+        mirror: whether the policy may flip images.
     """
 
     optimiser: str = "adamw"
@@ -45,10 +45,10 @@ class Recipe:
     weight_decay: float = 5e-4
     schedule: str = "warmup_times_cosine"
     policy: str = "dsa"
-    mirror: bool = True
     mean_over_classes: bool = True
     batch: int = 500
     steps: int = 0
+    mirror: bool = True
 
 
 def default_steps(images: int) -> int:
