@@ -189,8 +189,9 @@ def curve(
 
 
 def _label_logarithmic(axis: Axis) -> None:
-    """Plain numbers in place of powers of ten; 1, 2 and 5 of a decade where there are few decades."""
+    """Plain numbers in place of powers of ten; the fewer decades, the more numbers of each, so that none touch."""
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    subs = (1, 2, 5) if high < 50 * low else (1, 3) if high < 1000 * low else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
