@@ -3,7 +3,7 @@
 import fsdd
 
 stored = fsdd.distill("photos/", workdir="runs/photos", fields={"ipc": 10, "image_size": 32})
-stored.pixels, stored.classes                       # train on these
+stored.decoded.images, stored.decoded.labels        # train on these, by a squared loss
 fsdd.evaluate(stored, test_images, test_labels)     # shares of right answers of fresh networks trained on it
 fsdd.write_images(stored, "distilled/")             # or as distilled/<class>/*.png
 stored = fsdd.load("runs/photos/synthetic.npz")

@@ -252,21 +252,20 @@ def test_figures_are_drawn_from_what_there_is(tmp_path):
 
 
 def test_sets_are_scored_by_their_pixels_alone(tmp_path, monkeypatch):
-    """Cross-entropy on the images of a set learns their classes; and its row stands beside what its run scored."""
+    """Cross-entropy on the images of a set learns their classes; a set that is done is not scored again."""
     rng, told = np.random.default_rng(0), []
     images, classes = rng.normal(size=(6, 8, 8, 1)).astype(np.float32), np.arange(6) % 3
     network, recipe = ConvNet(3, width=8, depth=2), Recipe("adam", 1e-2, 0.0, "warmup_cosine", "none", steps=40)
     variables = pixels.train(network, recipe, images, classes, jax.random.key(0), told.append)
     assert (np.argmax(network.apply(variables, images).logits, -1) == classes).all()
     assert sum(told) == 40
-    found = sweep.run(FIRST, tmp_path, None)
+    sweep.run(FIRST, tmp_path, None)
     for _ in range(2):
         arguments = [str(tmp_path / "first"), "--networks=2", f"--out={tmp_path / 'pixels.json'}"]
         monkeypatch.setattr("sys.argv", ["pixels", *arguments])
         pixels.main()
     (row,) = json.loads((tmp_path / "pixels.json").read_text())["rows"]
     assert row["set"] == "first" and len(row["accuracies"]) == 2
-    assert row["run"] == found["evaluations"][-1]["accuracies"]
 
 
 def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
