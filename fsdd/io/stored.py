@@ -25,7 +25,7 @@ _MEANINGS = {
     "images": "the pixels rounded to 8 bits, for viewing; rows in the order of classes",
     "pixels": "the images as pixels in [0, 1], channels last, un-whitened and clipped: for viewing",
     "whitened": "train on these: the images exactly as they were learned, in the whitened space; un-clipped, and no "
-    "pixels; what is stored, where `factor` is above 1: images of 1 / factor of the side, to be enlarged bilinearly by it",
+    "pixels; where `factor` is above 1, images of 1 / factor of the side, to be enlarged bilinearly by it",
     "labels": LABEL_KIND + "; for a squared loss. For cross-entropy use `classes`",
     "classes": "the class that each row was made for, from 0; sorted: a hard label",
     "class_names": "the name of each class",
