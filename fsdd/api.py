@@ -90,7 +90,7 @@ def evaluate(
         test_images: pixels `[n, h, w, c]`, uint8 or floats in [0, 1].
         test_labels: int `[n]`, in the order of `stored.class_names`.
         fields: config fields by dotted name, such as `{"evaluate.networks": 5, "evaluate.architecture": "alexnet"}`;
-            the rest are those of the run that made the set.
+            the rest are those of the run that made the set (3 networks, if it scored none).
 
     Returns:
         float64 `[networks]`: the share of test images that each classifies right after its last step.
@@ -109,13 +109,15 @@ def evaluate(
     if labels.max() >= len(stored.class_names):
         raise UserError(f"test_labels: label {labels.max()}; allowed: 0 to {len(stored.class_names) - 1}")
     config = configs.resolve(_changed(_scored_as(stored), fields or {}))
+    if not config.evaluate.networks:
+        raise UserError("config.evaluate.networks is 0; allowed: at least 1")
     network, recipe = pipeline.scorer(config, len(stored.class_names))
-    whitened, shares = stored.whitening.apply(images), []
-    count, steps = config.evaluate.networks, training.steps_of(recipe, len(stored.decoded))
+    whitened, synthetic, shares = stored.whitening.apply(images), stored.decoded, []
+    count, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
     with progress.bar(f"networks trained: {count}", count * steps) as bar:
         for index in range(count):
             keys = pipeline.scoring_key(config.seed, index)[None]
-            state = training.train(network, recipe, stored.decoded, keys, config.compute.dispatch, bar.update)
+            state = training.train(network, recipe, synthetic, keys, config.compute.dispatch, bar.update)
             shares.append(training.score(network, state.variables, whitened, labels))
     return np.concatenate(shares)
 
@@ -125,5 +127,8 @@ def _scored_as(stored: storage.StoredSet) -> ml_collections.ConfigDict:
     config, made_by = configs.default(), stored.provenance.get("config", {})
     wanted = {name for name in configs.flat(config) if name.startswith("evaluate.")} - {"evaluate.stages"}
     wanted |= {"dataset", "seed", "mirror", "network.width"}
+    if not made_by.get("evaluate.networks"):
+        # It scored none: as many as the default then.
+        wanted -= {"evaluate.networks"}
     config.update_from_flattened_dict({name: made_by[name] for name in wanted if name in made_by})
     return config

@@ -158,6 +158,7 @@ def test_the_api_scores_a_stored_set_as_its_run_did(finished):
         (np.zeros((3, 9, 9), np.uint8), [0, 1, 2], {}, r"shape \[9, 9, 1\]; allowed: \[8, 8, 1\]"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1], {}, "2 for 3 images"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1, 10], {}, "label 10; allowed: 0 to 9"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.networks": 0}, "networks is 0; allowed: at least 1"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.norm": "layer"}, "config.evaluate.norm is 'layer'"),
     ],
 )
@@ -170,6 +171,9 @@ def test_what_the_api_cannot_score_is_one_line(finished, images, labels, fields,
 def test_the_api_distils(tmp_path):
     fields = FIELDS | {"stages": ("distill",), "distill.uses": 3, "evaluate.networks": 0, "evaluate.stages": ()}
     made = fsdd.distill("digits", tmp_path, {name: value for name, value in fields.items() if name != "dataset"})
+    data = sources.load("digits")
+    # A run that scored none says nothing of how many: three.
+    assert fsdd.evaluate(made, data.test_images, data.test_labels, {"evaluate.steps": 2}).shape == (3,)
     assert made.pixels.shape == (10, 8, 8, 1)
     given = configs.flat(configs.few_networks(configs.default())) | {"dataset": "digits"} | fields
     assert (
