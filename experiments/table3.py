@@ -44,8 +44,8 @@ _FEW_STEPS = (
     "mean of the first 25, 0.4441 of the last (at rate 1e-3 that was 0.458, and the set had 25.4 ± 0.9)"
 )
 _TWO_HOURS = (
-    "it took 14,000 of its 500,000 steps, on a quarter of its real images, at ten times the JAX code's rate and without "
-    "a decay; so it no longer rises: 45.0 ± 0.4 after 4,000 steps, 45.7 ± 0.5 after 8,000"
+    "it took 14,000 of its 500,000 steps, on a quarter of its real images, at ten times the JAX code's rate and "
+    "without a decay; so it no longer rises: 45.0 ± 0.4 after 4,000 steps, 45.7 ± 0.5 after 8,000"
 )
 _IDENTITY = (
     "it starts as the identity and moves at 3e-3, after a warm-up; on the same networks it has 38.6 ± 0.4 at the "
