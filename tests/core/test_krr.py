@@ -95,6 +95,31 @@ def test_nearly_collinear_features_in_float32():
     assert error < np.nan_to_num(gram_error, nan=np.inf) / 10
 
 
+@pytest.mark.parametrize("apart", [1.0, 1e-3, 1e-5])
+@pytest.mark.parametrize("n", [3, 200])
+def test_factors_are_as_good_as_those_of_householder(n, apart):
+    """By what makes a factorisation: it multiplies out, and Q is orthogonal; also where rows are all but one."""
+    rng = np.random.default_rng(6)
+    features = jnp.asarray(rng.normal(size=(1, 500)) + apart * rng.normal(size=(n, 500)), jnp.float32)
+    relative = krr.RIDGE / n
+    q1, lower = krr.factor(features, relative)
+    scale = np.sqrt(relative * np.sum(np.square(features)))
+    wide = np.concatenate([features, scale * np.eye(n)], axis=1, dtype=np.float32)
+    q_theirs, r_theirs = np.linalg.qr(wide.T)
+
+    def errors(q1, lower):
+        q1, lower = np.float64(q1), np.float64(lower)
+        # Q2, which is not returned, follows from R^T Q2^T = sqrt(lambda) I.
+        q2 = scale * np.linalg.inv(lower)
+        off = np.linalg.norm(lower @ q1 - features) / np.linalg.norm(features)
+        return off, np.linalg.norm(q1 @ q1.T + q2 @ q2.T - np.eye(n)) / n
+
+    ours, theirs = errors(q1, lower), errors(q_theirs[:500].T, r_theirs.T)
+    assert np.array_equal(lower, np.tril(lower))
+    for own, other in zip(ours, theirs, strict=True):
+        assert own < max(4 * other, 1e-6)
+
+
 def test_proposition_1(float64):
     """With linear networks, the set translated into another space is the same whatever the target set was.
 
