@@ -38,8 +38,8 @@ class Method:
     after: str | None = None
 
 
-# The pre-trained translator of each scale: a smoke test's networks are too narrow for the packaged one, and those of
-# the paper's protocol start otherwise, so that it takes another, which waits for a GPU (experiments/README.md).
+# The pre-trained translator of each scale: a smoke test's networks are too narrow for the packaged ones, and those of
+# the paper's protocol start otherwise, so that it takes another.
 PRETRAINED = {"smoke": "fresh", "cpu": "tiny_imagenet32", "paper": "tiny_imagenet32_torch"}
 _FRESH, _SHIPPED = {"translate.init": "fresh"}, {"translate.init": PRETRAINED["cpu"]}
 _UNADAPTED = _SHIPPED | {"translate.networks": 0}
@@ -151,7 +151,7 @@ def row(name: str, dataset: str, ipc: int, scale: str) -> Row:
     after = method.after
     if after == "one_net" and scale == "paper":
         # There `1 Net` takes the 4,000 steps that others split between distillation and adaptation.
-        after = None
+        after = None if name == "without_pretraining" else "without_pretraining"
     config = "cifar10_ipc1" if dataset == "digits" else f"{dataset}_ipc{ipc}"
     return Row(_name(name, dataset, ipc), config, fields, after and _name(after, dataset, ipc))
 

@@ -17,6 +17,7 @@ import ml_collections
 
 from fsdd import config as configs
 from fsdd import pipeline
+from fsdd import run as runs
 from fsdd.errors import UserError
 from fsdd.io import workdir
 
@@ -31,7 +32,7 @@ class Row:
         name: its workdir's name, unique in the experiment.
         config: the config's name in `configs/`.
         fields: dotted fields that differ from it.
-        after: the row whose finished stages it starts from, if any; their fields must agree.
+        after: the row whose finished stages it starts from, as far as their fields agree, if any.
     """
 
     name: str
@@ -58,8 +59,13 @@ def run(row: Row, root: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
 
 
 def borrow(config: ml_collections.ConfigDict, source: pathlib.Path, folder: pathlib.Path) -> None:
-    """Copy the finished stages of another workdir that this config has too; their fields must agree."""
-    for stage in configs.resolve(config).stages:
+    """Copy the finished stages of another workdir, up to the first that this config lacks or has with other fields."""
+    config, defaults = configs.resolve(config), configs.flat(configs.default())
+    for index, stage in enumerate(config.stages):
+        try:
+            workdir.check(source / stage, runs.relevant(config, config.stages[: index + 1]), defaults)
+        except UserError:
+            return
         if (source / stage / "result.json").is_file() and not (folder / stage).exists():
             partial = folder / f"{stage}.part"
             shutil.rmtree(partial, ignore_errors=True)
