@@ -182,7 +182,7 @@ def default() -> ml_collections.ConfigDict:
             "compute": {
                 "chunk": placeholder(int),
                 "dispatch": placeholder(int),
-                "networks_at_once": placeholder(int),
+                "networks_at_once": 1,
                 "lane_images": placeholder(int),
                 "checkpoint_seconds": 60.0,
             },

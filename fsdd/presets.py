@@ -52,6 +52,5 @@ METHODS = {
 PLATFORM = {
     "compute.chunk": (128, 1024),
     "compute.dispatch": (1, 50),
-    "compute.networks_at_once": (1, 16),
     "compute.lane_images": (128, 1000),
 }
