@@ -62,8 +62,17 @@ def _of_the_paper() -> list[Section]:
             lambda: tables.load("protocols_cpu"),
         ),
         Section("Sets by their pixels and hard labels alone", "`python -m experiments.pixels`", tables.pixels),
+        Section(
+            "Table 3 at the paper's scale",
+            "The PyTorch code's protocol, T = 3,000 (4,000 for `1 Net`), a fresh network each of 1,000 steps of "
+            "adaptation; seconds on a GPU that other rows shared.",
+            tables.table3_paper,
+            ("table3_paper_cifar10_ipc1.png", "table3_paper_cifar10_ipc10.png"),
+            lambda: list(cells.load("paper").values()),
+        ),
         Section("Table 2: accuracy and time", "", tables.table2),
         Section("Table 4: other architectures", "", tables.table4, (), lambda: tables.load("table4_cpu")),
+        Section("Table 4 at the paper's scale", "", tables.table4_paper, (), lambda: tables.load("table4_paper")),
         Section(
             "Fig. 1d: networks used",
             "CIFAR-10, one image a class; the networks that real images passed through.",
@@ -106,7 +115,8 @@ def _of_our_own() -> list[Section]:
             (),
             lambda: tables.load("taught"),
         ),
-        Section("The translator that comes with the package", "How it learned.", tables.shipped),
+        Section("The translator that 2 cores made", "How it learned.", tables.shipped),
+        Section("The translator that a GPU made", "How it learned.", tables.shipped_torch),
         Section("Where pre-training starts, and how it spends its work", "", tables.pretraining, ("pretraining.png",)),
         Section(
             "Does it carry over", "To sets it did not learn on, by how many it did; then to other sets.", tables.unseen
@@ -116,6 +126,7 @@ def _of_our_own() -> list[Section]:
         Section("Caching", "", tables.caching, ("caching_subsets.png", "caching_losses.png")),
         Section("Float32", "Relative error against float64.", tables.precision),
         Section("What a step costs", "", tables.bench),
+        Section("What the ridge head's factorisation costs", "", tables.factoring),
         Section("Device memory", "By XLA's analysis of the compiled step.", tables.memory),
         Section("Memory of the bi-level gradient", "", tables.unrolled),
     ]

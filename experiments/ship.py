@@ -20,9 +20,9 @@ ROWS = (
 )  # fmt: skip
 
 
-def evaluated() -> dict[str, str]:
-    """Accuracies of the rows that stand beside each other in Table 3, from its cells."""
-    found = {name: cells.of(cells.load("cpu"), name, "cifar10", 1) for name in ROWS}
+def evaluated(scale: str, ipc: int) -> dict[str, str]:
+    """Accuracies of the rows that stand beside each other in Table 3 on CIFAR-10, from its cells."""
+    found = {name: cells.of(cells.load(scale), name, "cifar10", ipc) for name in ROWS}
     scores = {name: cells.score(result) for name, result in found.items() if result}
     return {name: f"{score['mean']:.1f} +- {score['std']:.1f} %" for name, score in scores.items()}
 
@@ -38,8 +38,10 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         # Orbax's note of success names the path that it wrote to; reading does not need it.
         shutil.copytree(arguments.workdir / "translator", folder, ignore=shutil.ignore_patterns("commit_success.txt"))
-    if arguments.name == cells.PRETRAINED["cpu"]:
-        workdir.write(folder / "card.json", workdir.read(folder / "card.json") | {"cifar10_ipc1": evaluated()})
+    for scale in (scale for scale, name in cells.PRETRAINED.items() if name == arguments.name):
+        scores = {f"cifar10_ipc{ipc}": evaluated(scale, ipc) for ipc in cells.IPCS["cifar10"]}
+        card = workdir.read(folder / "card.json") | {name: found for name, found in scores.items() if found}
+        workdir.write(folder / "card.json", card)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{folder}: {size / 1e6:.2f} MB")
     if size > LIMIT:

@@ -11,6 +11,7 @@ import pathlib
 from typing import Any
 
 from experiments import cells, rescored
+from experiments.table3 import NOTABLE
 
 ROWS = ("baseline", "one_net", "bilevel", "without_pretraining", "without_adaptation", "with_adaptation", "refine")
 NORMS = {"convnet": "none", "alexnet": "none", "vgg11": "instance", "resnet18": "instance"}
@@ -60,7 +61,23 @@ def markdown(found: list[dict[str, Any]], dataset: str, ipc: int) -> str:
         lines.append("| " + " | ".join(entries) + " |")
     total = len(ROWS) * len(NORMS)
     lines += ["", f"{dataset}, {ipc} a class: {total - missing} of {total} cells measured, {missing} missing."]
+    if compared and (notes := _differences(found)):
+        lines += ["", f"Differences of more than {NOTABLE} points from the paper:", "", *notes]
     return "\n".join(lines)
+
+
+def _differences(found: list[dict[str, Any]]) -> list[str]:
+    """A line for each cell of another architecture that is far from the paper's; Table 3 has those of the ConvNet."""
+    lines = []
+    for name, theirs in PAPER.items():
+        ones = [rescored.of(found, row=name, dataset="cifar10", ipc=10, architecture=one) for one in NORMS]
+        off = [one["mean"] - value if one else 0.0 for one, value in zip(ones, theirs, strict=True)]
+        for architecture, difference in list(zip(NORMS, off, strict=True))[1:]:
+            alike = abs(off[0]) > NOTABLE and off[0] * difference > 0
+            reason = "as its ConvNet, and for its reason (Table 3)" if alike else "not explained"
+            if abs(difference) > NOTABLE:
+                lines.append(f"- {cells.METHODS[name].title}, {architecture}, {difference:+.1f}: {reason}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -52,6 +52,19 @@ def precision() -> str:
     return "\n".join(lines)
 
 
+def factoring() -> str:
+    """Milliseconds of the ridge head's factorisation, here and on a GPU."""
+    lines = [
+        "| device | sets at once | synthetic images, mirrored | Cholesky (ms) | Householder (ms) |",
+        "|---" * 5 + "|",
+    ]
+    for found in filter(None, map(load, ("factoring", "factoring_gpu"))):
+        for row in found["rows"]:
+            taken = " | ".join(f"{row[name]:.1f}" if name in row else "" for name in ("cholesky", "householder"))
+            lines.append(f"| {found['device']} | {row['sets']} | {row['rows']} | {taken} |")
+    return "\n".join(lines)
+
+
 def bench() -> str:
     """Seconds a step beside their floor."""
     found = load("bench")
@@ -113,7 +126,7 @@ def taught() -> str:
 
 
 def shipped() -> str:
-    """Points of the shipped translator's curve."""
+    """Points of the curve of the translator that 2 cores made."""
     card = json.loads((ROOT / "fsdd" / "pretrained" / "tiny_imagenet32" / "card.json").read_text())
     lines = [
         "| step | seconds | held-out subsets: NFR loss at best scale | ridge accuracy (%) | target: loss | accuracy |"
@@ -127,6 +140,17 @@ def shipped() -> str:
             f"{point[f'{of}scaled_{side}']:.4f} | {point[f'{of}accuracy_{side}']:.1f}" for of in ("", "target_")
         )
         lines.append(f"| {step} | {seconds:.0f} | {values} |")
+    return "\n".join(lines)
+
+
+def shipped_torch() -> str:
+    """The curve of the translator for networks that start as PyTorch's."""
+    card = json.loads((ROOT / "fsdd" / "pretrained" / "tiny_imagenet32_torch" / "card.json").read_text())
+    lines = ["| step | seconds | NFR loss | at best scale | ridge accuracy (%) |", "|---|---|---|---|---|"]
+    for point in card["judged"]:
+        side, step = ("translated", point["step"]) if point["step"] > 1 else ("untranslated", "start")
+        values = f"{point[side]:.4f} | {point[f'scaled_{side}']:.4f} | {point[f'accuracy_{side}']:.1f}"
+        lines.append(f"| {step} | {point['seconds']:.0f} | {values} |")
     return "\n".join(lines)
 
 
@@ -217,12 +241,32 @@ def table3() -> str:
     return module.markdown("cpu", cells.load("cpu"), rescored.load("protocols", "cpu"))
 
 
+def table3_paper() -> str:
+    """Table 3 at the paper's own scale."""
+    return importlib.import_module("experiments.table3").markdown("paper", cells.load("paper"))
+
+
+def on_gpu() -> str:
+    """The rows of it that were measured, without its notes."""
+    head, rule, *rows = table3_paper().partition("\n\n")[0].splitlines()
+    return "\n".join([head, rule, *(row for row in rows if "±" in row)])
+
+
 def table4() -> str:
-    """Table 4 at the scale of 2 cores, for each number of images a class."""
-    module = importlib.import_module("experiments.table4")
-    found = [*module.of_table3("cpu"), *rescored.load("table4", "cpu")]
-    pairs = sorted({(one["dataset"], one["ipc"]) for one in found}) or [("cifar10", 1)]
-    return "\n\n".join(module.markdown(found, *pair) for pair in pairs)
+    """Table 4 at the scale of 2 cores."""
+    return _table4("cpu")
+
+
+def table4_paper() -> str:
+    """Table 4 at the paper's own scale."""
+    return _table4("paper")
+
+
+def _table4(scale: str) -> str:
+    """Each number of images a class at which other architectures have been tried."""
+    module, scored = importlib.import_module("experiments.table4"), rescored.load("table4", scale)
+    pairs = sorted({(one["dataset"], one["ipc"]) for one in scored})
+    return "\n\n".join(module.markdown([*module.of_table3(scale), *scored], *pair) for pair in pairs)
 
 
 def protocols() -> str:
@@ -278,8 +322,9 @@ def ablation() -> str:
 
 
 BLOCKS = (
-    runs, commands, precision, bench, caching, frontier, taught, shipped, pretraining, unseen, scale, transfer,
-    memory, unrolled, table2, table3, protocols, pixels, table4, figure4c, figure5, ablation,
+    runs, commands, precision, bench, caching, frontier, taught, shipped, shipped_torch, pretraining, unseen, scale,
+    transfer, memory, unrolled, table2, table3, table3_paper, on_gpu, protocols, pixels, table4, table4_paper, figure4c,
+    figure5, factoring, ablation,
 )  # fmt: skip
 PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md")
 
