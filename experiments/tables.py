@@ -201,14 +201,13 @@ def transfer() -> str:
 
 def unseen() -> str:
     """What translators gain on sets that they learned on and on others."""
-    lines = [
-        "| subsets in store | steps | judged on | sets | ridge accuracy (%) | gain | NFR loss at best scale | gain |"
-    ]
-    lines += ["|---|---|---|---|---|---|---|---|"]
-    for row in (load("unseen") or {"rows": []})["rows"]:
+    lines = ["| T | subsets | steps | judged on | sets | ridge accuracy (%) | gain | NFR loss at best scale | gain |"]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    for row in [row for name in ("unseen", "unseen_torch") for row in (load(name) or {"rows": []})["rows"]]:
         accuracy = f"{row['accuracy']:.1f} | {row['accuracy_gain']:+.2f} ± {row['accuracy_gain_error']:.2f}"
         loss = f"{row['nfr_scaled']:.4f} | {row['nfr_scaled_gain']:+.4f} ± {row['nfr_scaled_gain_error']:.4f}"
-        lines.append(f"| {row['subsets']} | {row['steps']} | {row['group']} | {row['sets']} | {accuracy} | {loss} |")
+        learned = f"{row['T']} | {row['subsets']} | {row['steps']}"
+        lines.append(f"| {learned} | {row['group']} | {row['sets']} | {accuracy} | {loss} |")
     return "\n".join(lines)
 
 

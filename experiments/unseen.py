@@ -7,15 +7,20 @@ Beside the translator of that run stands one that learned on the store's first 1
 other runs on the same store (`--others`). They are judged without adaptation, by ridge heads in networks and on real
 images that neither they nor the distillation saw: on subsets they learned on, on subsets of the same store held out,
 and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
+
+For the translator of a GPU, whose ten sets of CIFAR-10 take hours here:
+
+    python -m experiments.unseen --config pretrain_tiny_imagenet32 --store pretrain_tiny_imagenet32 --judged 15 \
+        --few 0 --groups "learned on" "held out" --out experiments/results/unseen_torch.json
 """
 
 import argparse
+import importlib
 import pathlib
 
 import jax.numpy as jnp
 import numpy as np
 
-from configs import pretrain_cpu
 from experiments import sweep
 from experiments.held_out import Judge, of_target
 from fsdd import config as configs
@@ -28,25 +33,26 @@ from fsdd.methods import translation
 from fsdd.methods.streams import Real
 from fsdd.pretraining import batches, cache
 
-FEW, STEPS, JUDGED, IMAGES, NETWORKS = 15, 600, 8, 500, 6
+STEPS, IMAGES, NETWORKS = 600, 500, 6
+GROUPS = ("learned on", "held out", "cifar10")
 
 
-def config_of(data_dir: str | None, **fields):
+def config_of(arguments: argparse.Namespace, **fields):
     """The pre-training config with some fields changed."""
-    config = pretrain_cpu.get_config()
-    config.data_dir = data_dir
+    config = importlib.import_module(f"configs.{arguments.config}").get_config()
+    config.data_dir = arguments.data_dir
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
     return config
 
 
-def learn(root: pathlib.Path, stored: pathlib.Path, data_dir: str | None) -> pathlib.Path:
+def learn(arguments: argparse.Namespace) -> pathlib.Path:
     """The workdir of a translator that learned on the first few subsets of a store."""
-    folder = root / f"unseen_{FEW}"
+    folder = arguments.root / f"unseen_{arguments.few}"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "cache").exists():
-        (folder / "cache").symlink_to((stored / "cache").absolute())
-    fields = {"subsets__count": FEW, "pretrain__steps": STEPS, "pretrain__every": STEPS, "pretrain__held_out": 1}
-    pipeline.run(config_of(data_dir, **fields), folder, "pretrain")
+        (folder / "cache").symlink_to((arguments.root / arguments.store / "cache").absolute())
+    fields = {"pretrain__steps": STEPS, "pretrain__every": STEPS, "pretrain__held_out": 1}
+    pipeline.run(config_of(arguments, subsets__count=arguments.few, **fields), folder, "pretrain")
     return folder
 
 
@@ -67,14 +73,14 @@ def subsets(kept: cache.Cache, indices) -> list[tuple[SyntheticSet, Judge]]:
     return pairs
 
 
-def cifar10(root: pathlib.Path, data_dir: str | None) -> list[tuple[SyntheticSet, Judge]]:
+def cifar10(arguments: argparse.Namespace) -> list[tuple[SyntheticSet, Judge]]:
     """Ten sets of CIFAR-10 from starts of their own, and one judge."""
     fields = {"subsets__classes_max": 10, "subsets__synthetic": 10, "subsets__images": 10_000, "subsets__count": 10}
-    config = config_of(data_dir, dataset="cifar10", compute__lane_images=20, **fields)
-    folder = root / "unseen_cifar10"
+    config = config_of(arguments, dataset="cifar10", compute__lane_images=20, **fields)
+    folder = arguments.root / "unseen_cifar10"
     pipeline.run(config, folder, "cache")
     kept = cache.prepare(configs.resolve(config), folder)
-    judge, found, pairs = of_target(kept.config, data_dir, 10), store.Source(cache.look(kept)), []
+    judge, found, pairs = of_target(kept.config, arguments.data_dir, 10), store.Source(cache.look(kept)), []
     for one in (found[position] for position in range(len(found))):
         pairs.append((SyntheticSet(jnp.asarray(one.images), jnp.asarray(one.targets)), judge))
     return pairs
@@ -88,17 +94,25 @@ def main() -> None:
         "--store", default="pretrain_cpu", help="the workdir under root with the store and a translator"
     )
     parser.add_argument("--others", nargs="*", default=[], help="more workdirs under root, on the same store")
+    parser.add_argument("--config", default="pretrain_cpu", help="of configs/, by which the store was made")
+    parser.add_argument("--few", type=int, default=15, help="subsets that a translator beside learns on; 0: none")
+    parser.add_argument("--judged", type=int, default=8, help="at most so many sets of the store a group")
+    parser.add_argument("--groups", nargs="*", default=list(GROUPS), choices=GROUPS)
     parser.add_argument("--data_dir", default=None)
+    parser.add_argument("--out", type=pathlib.Path, default=sweep.RESULTS / "unseen.json")
     arguments = parser.parse_args()
     stored = arguments.root / arguments.store
-    kept = cache.prepare(configs.resolve(config_of(arguments.data_dir)), stored)
+    kept = cache.prepare(configs.resolve(config_of(arguments)), stored)
     others = [arguments.root / name for name in arguments.others]
-    folders = [learn(arguments.root, stored, arguments.data_dir), *others, stored]
-    groups = {
-        "learned on": subsets(kept, range(JUDGED)),
-        "held out": subsets(kept, batches.split(kept.config.subsets.count)[1][-JUDGED:]),
-        "cifar10": cifar10(arguments.root, arguments.data_dir),
+    folders = [*([learn(arguments)] if arguments.few else []), *others, stored]
+    # More may have been cached than it learned on.
+    train, held_out = batches.split(workdir.read(stored / "translator" / "card.json")["config"]["subsets.count"])
+    makers = {
+        "learned on": lambda: subsets(kept, train[: arguments.judged]),
+        "held out": lambda: subsets(kept, held_out[-arguments.judged :]),
+        "cifar10": lambda: cifar10(arguments),
     }
+    groups = {name: makers[name]() for name in arguments.groups}
     shape, rows = kept.data.image_shape, []
     before = {name: [judge(one) for one, judge in pairs] for name, pairs in groups.items()}
     translator = translators.build(kept.config, "fresh", shape[-1])
@@ -107,7 +121,11 @@ def main() -> None:
         card = workdir.read(folder / "translator" / "card.json")
         for name, pairs in groups.items():
             after = [judge(translation.translate(translator, variables, one)) for one, judge in pairs]
-            learned = {"subsets": card["config"]["subsets.count"], "steps": card["steps"]}
+            learned = {
+                "T": kept.config.distill.uses,
+                "subsets": card["config"]["subsets.count"],
+                "steps": card["steps"],
+            }
             row = learned | {"group": name, "sets": len(pairs)}
             for figure in ("accuracy", "nfr_scaled"):
                 old, new = (np.array([one[figure] for one in scores]) for scores in (before[name], after))
@@ -116,7 +134,7 @@ def main() -> None:
                 row[f"{figure}_gain_error"] = round(float((new - old).std(ddof=1) / np.sqrt(len(old))), 4)
             rows.append(row)
             print(row, flush=True)
-    workdir.write(sweep.RESULTS / "unseen.json", {"rows": rows} | provenance.summary())
+    workdir.write(arguments.out, {"rows": rows} | provenance.summary())
 
 
 if __name__ == "__main__":

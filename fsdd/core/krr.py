@@ -16,9 +16,9 @@ Gram matrix's. `experiments/precision.py` measures what that buys.
 
 Q and R come by shifted Cholesky QR (Fukaya et al., "Shifted Cholesky QR for computing the QR factorization of
 ill-conditioned matrices", SIAM J. Sci. Comput. 2020): three times over, A = L Q with L the Cholesky factor of A A^T. A
-shift lets the first pass succeed where rounding would leave A A^T indefinite; what it leaves is well conditioned, so that
-the others make Q orthogonal to rounding, as Householder's reflections do. Those go through memory once a column; here
-all is products and triangular solves, which any device does fast, and for many sets at once under `vmap`.
+shift lets the first pass succeed where rounding would leave A A^T indefinite; what it leaves is well conditioned, so
+that the others make Q orthogonal to rounding, as Householder's reflections do. Those go through memory once a column;
+here all is products and triangular solves, which any device does fast, and for many sets at once under `vmap`.
 
 Rows may be padding (`Mask.rows`): their features and labels are zeroed and n counts the true rows alone, so that each
 is a column of [F, sqrt(lambda) I]^T at right angles to all others. It takes no part in w or in any gradient.
