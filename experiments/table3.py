@@ -53,8 +53,8 @@ _IDENTITY = (
 )
 _NOT_RANDOM = "it starts as the identity, and not at random, as the paper's does"
 _YOUNG = (
-    "its translator learned on 135 subsets of at most 30 images, the paper's on 5,000 of up to 1,000: on those it learned "
-    "on it gains 3.5 points of ridge accuracy, on others of the same kind none (results/unseen_torch.json)"
+    "its translator learned on 135 subsets of at most 30 images, the paper's on 5,000 of up to 1,000: on those that it "
+    "learned on it gains 3.5 points of ridge accuracy, on others of the same kind none (results/unseen_torch.json)"
 )
 # By scale and cell; each names what was measured (experiments/README.md).
 REASONS = {

@@ -10,7 +10,7 @@ and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.
 
 For the translator of a GPU, whose ten sets of CIFAR-10 take hours here:
 
-    python -m experiments.unseen --config pretrain_tiny_imagenet32 --store pretrain_tiny_imagenet32 --judged 15 \
+    python -m experiments.unseen --config pretrain_tiny_imagenet32 --store pretrain_tiny_imagenet32 --judged 15 \\
         --few 0 --groups "learned on" "held out" --out experiments/results/unseen_torch.json
 """
 
