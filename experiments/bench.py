@@ -20,6 +20,7 @@ from experiments import sweep
 from fsdd import provenance
 from fsdd.core import loop
 from fsdd.core.synthetic import SyntheticSet
+from fsdd.core.whitening import Whitening
 from fsdd.evaluation import training
 from fsdd.io import workdir
 from fsdd.methods import bilevel, caching, distillation, frepo, nfr, optimisers, streams, translation
@@ -57,12 +58,12 @@ def _lanes(network: ConvNet, variables: dict, adam: optax.GradientTransformation
     """A step of four subsets of ten synthetic images at once."""
     rng = np.random.default_rng(0)
     recipe = caching.Recipe(nfr.Objective(network), adam, 1, 256, 1, "none")
-    labels = np.repeat(np.arange(10), 25)
+    labels, plain = np.repeat(np.arange(10), 25), Whitening(np.zeros(3, np.float32), np.ones(3, np.float32))
     lane = caching.lane(
         rng.normal(size=(250, *SHAPE)).astype(np.float32), labels, np.arange(0, 250, 25), jax.random.key(0),
-        real=250, rows=10, classes=10,
+        whitening=plain, real=250, rows=10, classes=10,
     )  # fmt: skip
-    programs = caching.Programs(recipe, variables, jax.devices())
+    programs = caching.Programs(recipe, variables, plain, jax.devices())
     lanes = programs.place(caching.stack([lane] * 4))
     features = programs.features(lanes, 50)
     taken = seconds(lambda: next(programs.run(lanes, features, programs.init(lanes))))

@@ -18,6 +18,7 @@ import optax
 
 from fsdd.core import augment, loop, losses, mesh, synthetic
 from fsdd.core.synthetic import Mask, SyntheticSet
+from fsdd.core.whitening import Whitening
 from fsdd.methods import distillation
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw
@@ -29,7 +30,7 @@ class Lanes:
     """Subsets side by side, `[l, ...]` in every leaf; those of one bucket have one shape.
 
     Attributes:
-        images: float32 `[l, r, h, w, c]`, real, whitened.
+        images: `[l, r, h, w, c]`, real, pixels as they are stored: they are whitened on the device.
         labels: float32 `[l, r, classes]`, centred over the subset's own classes.
         count: int32 `[l]`, how many of the r rows are real.
         key: `[l]` random keys.
@@ -71,21 +72,30 @@ class Recipe:
 
 
 def lane(
-    images: np.ndarray, labels: np.ndarray, start: np.ndarray, key: jax.Array, *, real: int, rows: int, classes: int
+    images: np.ndarray,
+    labels: np.ndarray,
+    start: np.ndarray,
+    key: jax.Array,
+    *,
+    whitening: Whitening,
+    real: int,
+    rows: int,
+    classes: int,
 ) -> Lanes:
     """One subset, padded: `Lanes` without the leading axis, on the host.
 
     Args:
-        images: `[n, h, w, c]`, real, whitened.
+        images: `[n, h, w, c]`, real, pixels.
         labels: int `[n]`, in 0..C-1, all of them there.
         start: int `[s]`, which of the images S starts from.
         key: determines augmentations and minibatches.
+        whitening: of the images; those that S starts from are whitened here.
         real: r, n padded.
         rows: s padded.
         classes: C padded.
     """
     count = int(labels.max()) + 1
-    begin, mask = padded(images[start], synthetic.initial_labels(labels[start], count), rows, classes)
+    begin, mask = padded(whitening.apply(images[start]), synthetic.initial_labels(labels[start], count), rows, classes)
     targets = _pad(synthetic.centred_labels(labels, count), real, classes)
     return Lanes(_pad(images, real), targets, np.array(len(images), np.int32), key, begin, mask)
 
@@ -121,12 +131,19 @@ class Programs:
         compiled: steps by how many they are at once, and by the shapes of a bucket's synthetic images and features.
     """
 
-    def __init__(self, recipe: Recipe, variables: sampling.Variables, devices: list[jax.Device], dispatch: int = 1):
-        """Programs for lanes over `devices`; `variables` is the one fixed network."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        variables: sampling.Variables,
+        whitening: Whitening,
+        devices: list[jax.Device],
+        dispatch: int = 1,
+    ):
+        """Programs for lanes over `devices`; `variables` is the one fixed network, `whitening` that of real images."""
         self.mesh = mesh.over(devices)
         self.compiled: dict[tuple, Callable] = {}
         self._recipe = recipe
-        self._variables = jax.device_put(variables, mesh.everywhere(self.mesh))
+        self._variables, self._whitening = jax.device_put((variables, whitening), mesh.everywhere(self.mesh))
         self._dispatch = dispatch
         step = self._over_lanes(functools.partial(_step, recipe), constants=2)
 
@@ -135,7 +152,7 @@ class Programs:
             return state, jax.tree.map(jnp.mean, metrics)
 
         self._all_lanes = all_lanes
-        self._fill = jax.jit(self._over_lanes(functools.partial(_view, recipe), constants=3), donate_argnums=0)
+        self._fill = jax.jit(self._over_lanes(functools.partial(_view, recipe), constants=4), donate_argnums=0)
         self._loss = jax.jit(self._over_lanes(functools.partial(_loss, recipe), constants=1))
         self._init = jax.jit(jax.vmap(functools.partial(distillation.init, optimiser=recipe.optimiser)))
 
@@ -166,7 +183,8 @@ class Programs:
         for view in range(self._recipe.views):
             for at in range(0, lanes.images.shape[1], chunk):
                 places = at + jnp.arange(chunk)
-                found = self._fill(found, lanes.images, lanes.key, self._variables, jnp.int32(view), places)
+                constants = self._variables, self._whitening, jnp.int32(view), places
+                found = self._fill(found, lanes.images, lanes.key, *constants)
         return found
 
     def init(self, lanes: Lanes) -> distillation.State:
@@ -207,16 +225,18 @@ def _without_images(lanes: Lanes) -> Lanes:
     return lanes.replace(images=None, start=None)
 
 
-def _view(recipe: Recipe, buffer, images, key, variables, view, places):
+def _view(recipe: Recipe, buffer, images, key, variables, whitening, view, places):
     """Write the features of some rows of one view into a lane's buffer `[views, r, d]`."""
+    with jax.default_matmul_precision("highest"):
+        whitened = whitening.apply(images[places])
 
-    def augmented(place):
+    def augmented(place, image):
         # A kind for every image: the same whatever is beside it.
         image_key = jax.random.fold_in(jax.random.fold_in(key, view), place)
-        changed = augment.augment(image_key, images[place][None], recipe.policy, recipe.mirror)[0]
-        return jnp.where(view == 0, images[place], changed)
+        changed = augment.augment(image_key, image[None], recipe.policy, recipe.mirror)[0]
+        return jnp.where(view == 0, image, changed)
 
-    found = sampling.features(recipe.objective.network, variables, jax.vmap(augmented)(places))
+    found = sampling.features(recipe.objective.network, variables, jax.vmap(augmented)(places, whitened))
     return jax.lax.dynamic_update_slice(buffer, found.astype(buffer.dtype)[None], (view, places[0], 0))
 
 

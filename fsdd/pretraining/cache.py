@@ -115,7 +115,8 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Cache:
         workdir.write(folder / "card.json", made | provenance.summary())
     claims = store.Claims(folder)
     whitening = _whitening(config, data, folder, claims)
-    return Cache(config, folder, data, whitening, sampler, _programs(config, data, sampler.limits), claims)
+    programs = _programs(config, data, whitening, sampler.limits)
+    return Cache(config, folder, data, whitening, sampler, programs, claims)
 
 
 def relevant(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def load_whitening(path: pathlib.Path) -> Whitening:
         raise UserError(f"{path} cannot be read ({error}); delete it to have it fitted again") from error
 
 
-def _programs(config, data: RealSet, limits: Limits) -> caching.Programs:
+def _programs(config, data: RealSet, whitening: Whitening, limits: Limits) -> caching.Programs:
     settings, objective = config.distill, runs.build_objective(config, limits.classes_max)
     rate = optimisers.cosine(settings.rate, settings.uses, settings.final)
     recipe = caching.Recipe(
@@ -165,7 +166,7 @@ def _programs(config, data: RealSet, limits: Limits) -> caching.Programs:
         config.network.cache_dtype,
     )
     variables = streams.fixed_network(objective.network, runs.fixed_key(config), data.image_shape)
-    return caching.Programs(recipe, variables, jax.local_devices(), config.compute.dispatch)
+    return caching.Programs(recipe, variables, whitening, jax.local_devices(), config.compute.dispatch)
 
 
 def fill(cache: Cache, count: int | None = None) -> None:
@@ -293,10 +294,11 @@ def lanes_of(cache: Cache, subsets: list[Subset], bucket: int) -> caching.Lanes:
     root = runs.purpose_key(cache.config.seed, "cache")
     padded = [
         caching.lane(
-            cache.whitening.apply(cache.data.train_images[subset.rows]),
+            cache.data.train_images[subset.rows],
             subset.labels,
             subset.start,
             jax.random.fold_in(root, subset.index),
+            whitening=cache.whitening,
             real=cache.real_rows(bucket),
             rows=bucket,
             classes=cache.sampler.limits.classes_max,

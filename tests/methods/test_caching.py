@@ -10,12 +10,16 @@ import pytest
 
 from fsdd.core import krr, losses, synthetic
 from fsdd.core.synthetic import Mask, SyntheticSet
+from fsdd.core.whitening import Whitening, fit
 from fsdd.methods import caching, distillation, nfr, optimisers, streams
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
 NETWORK = ConvNet(7, width=4, depth=2, norm="batch")
 SHAPE = (8, 8, 3)
+# These images are taken as they are.
+PLAIN = Whitening(np.zeros(3, np.float32), np.ones(3, np.float32))
+_lane = functools.partial(caching.lane, whitening=PLAIN)
 VARIABLES = sampling.sample(NETWORK, jax.random.key(0), SHAPE)
 
 
@@ -36,7 +40,7 @@ def _recipe(name="adam", flip=True, **fields) -> caching.Recipe:
 @functools.cache
 def _programs(recipe, dispatch=1) -> caching.Programs:
     """Kept, because compiling is most of what these tests take."""
-    return caching.Programs(recipe, VARIABLES, jax.devices(), dispatch)
+    return caching.Programs(recipe, VARIABLES, PLAIN, jax.devices(), dispatch)
 
 
 def _distil(recipe, lanes, chunk, dispatch=1):
@@ -53,8 +57,8 @@ def test_padding_to_twice_the_size_changes_nothing(name, flip):
     images, labels, start = _subset()
     key = jax.random.key(5)
     recipe = _recipe(name, flip)
-    tight = caching.lane(images, labels, start, key, real=18, rows=6, classes=3)
-    padded = caching.lane(images, labels, start, key, real=36, rows=12, classes=7)
+    tight = _lane(images, labels, start, key, real=18, rows=6, classes=3)
+    padded = _lane(images, labels, start, key, real=36, rows=12, classes=7)
     _, one, _, loss_one = _distil(recipe, caching.stack([tight]), 18)
     _, two, _, loss_two = _distil(recipe, caching.stack([padded]), 12)
     assert np.abs(one.images - images[start]).max() > 0.05, "the images have moved"
@@ -67,7 +71,7 @@ def test_padding_to_twice_the_size_changes_nothing(name, flip):
 def test_a_lane_does_not_depend_on_its_neighbours():
     recipe = _recipe()
     lanes = [
-        caching.lane(*_subset(classes, 4, 1, seed), jax.random.key(seed), real=20, rows=6, classes=7)
+        _lane(*_subset(classes, 4, 1, seed), jax.random.key(seed), real=20, rows=6, classes=7)
         for seed, classes in enumerate((3, 5, 2))
     ]
     _, together, _, loss = _distil(recipe, caching.stack(lanes), 10)
@@ -77,11 +81,27 @@ def test_a_lane_does_not_depend_on_its_neighbours():
         np.testing.assert_allclose(loss[position], loss_alone[0], rtol=1e-4)
 
 
+def test_pixels_are_whitened_on_the_device_as_on_the_host():
+    images, labels, start = _subset()
+    pixels = np.random.default_rng(3).integers(0, 256, images.shape, np.uint8)
+    whitening = fit(pixels)
+    assert whitening.kind == "zca"
+    recipe = _recipe(views=1, policy="none")
+    programs = caching.Programs(recipe, VARIABLES, whitening, jax.devices())
+    lanes = caching.stack([caching.lane(
+        pixels, labels, start, jax.random.key(1), whitening=whitening, real=20, rows=6, classes=7
+    )])  # fmt: skip
+    expected = whitening.apply(pixels)
+    np.testing.assert_allclose(lanes.start.images[0], expected[start], rtol=1e-6)
+    found = programs.features(programs.place(lanes), 5)[0, 0, :18]
+    np.testing.assert_allclose(found, sampling.features(NETWORK, VARIABLES, expected), atol=1e-4)
+
+
 def test_a_lane_is_distillation_on_its_own_views():
     """One plain view, and every minibatch drawn here as there: `distillation.step` without masks gives the same S'."""
     images, labels, start = _subset()
     recipe, key = _recipe(views=1), jax.random.key(3)
-    lane = caching.lane(images, labels, start, key, real=20, rows=8, classes=7)
+    lane = _lane(images, labels, start, key, real=20, rows=8, classes=7)
     _, found, metrics, _ = _distil(recipe, caching.stack([lane]), 10)
     features = sampling.features(NETWORK, VARIABLES, images)
     targets = jnp.asarray(synthetic.centred_labels(labels, 3))
@@ -99,14 +119,14 @@ def test_a_lane_is_distillation_on_its_own_views():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_cached_features_are_kept_as_they_are_asked_for(dtype):
     programs = _programs(_recipe(cache_dtype=dtype))
-    lanes = caching.stack([caching.lane(*_subset(), jax.random.key(1), real=18, rows=6, classes=7)])
+    lanes = caching.stack([_lane(*_subset(), jax.random.key(1), real=18, rows=6, classes=7)])
     assert programs.features(programs.place(lanes), 9).dtype == dtype
 
 
 def test_views_are_plain_first_then_augmented():
     images, labels, start = _subset()
     programs = _programs(_recipe(views=3))
-    lanes = caching.stack([caching.lane(images, labels, start, jax.random.key(1), real=18, rows=6, classes=7)])
+    lanes = caching.stack([_lane(images, labels, start, jax.random.key(1), real=18, rows=6, classes=7)])
     features = programs.features(programs.place(lanes), 9)
     plain = sampling.features(NETWORK, VARIABLES, images)
     np.testing.assert_allclose(features[0, 0], plain, atol=1e-5)
@@ -119,13 +139,13 @@ def test_views_are_plain_first_then_augmented():
 
 
 def test_many_steps_a_dispatch_are_the_same_steps():
-    lanes = caching.stack([caching.lane(*_subset(), jax.random.key(1), real=18, rows=6, classes=7)])
+    lanes = caching.stack([_lane(*_subset(), jax.random.key(1), real=18, rows=6, classes=7)])
     _, singly, _, _ = _distil(_recipe(), lanes, 18)
     _, scanned, _, _ = _distil(_recipe(), lanes, 18, dispatch=6)
     np.testing.assert_allclose(scanned.images, singly.images, atol=1e-5)
     # Whoever goes on from a step at which no such dispatch begins ends with the last one all the same.
     recipe = _recipe()
-    programs = caching.Programs(recipe, VARIABLES, jax.devices(), dispatch=6)
+    programs = caching.Programs(recipe, VARIABLES, PLAIN, jax.devices(), dispatch=6)
     lanes = programs.place(lanes)
     features, state = programs.features(lanes, 18), programs.init(lanes)
     reached = [done for done, _, _ in programs.run(lanes, features, state, start=recipe.steps - 5)]
@@ -134,11 +154,9 @@ def test_many_steps_a_dispatch_are_the_same_steps():
 
 def test_a_bucket_is_compiled_once():
     recipe = _recipe(steps=3)
-    programs = caching.Programs(recipe, VARIABLES, jax.devices())
+    programs = caching.Programs(recipe, VARIABLES, PLAIN, jax.devices())
     for rows in (6, 12, 6, 12):
-        lanes = programs.place(
-            caching.stack([caching.lane(*_subset(), jax.random.key(rows), real=18, rows=rows, classes=7)])
-        )
+        lanes = programs.place(caching.stack([_lane(*_subset(), jax.random.key(rows), real=18, rows=rows, classes=7)]))
         features = programs.features(lanes, 18)
         for _ in programs.run(lanes, features, programs.init(lanes)):
             pass
