@@ -1,4 +1,4 @@
-"""CIFAR-10, the numbers of 1 image a class in 4 images of half the side each, moved by the packaged translator.
+"""CIFAR-10, the numbers of 1 image a class in 4 images of half the side each, moved by a packaged translator.
 
     python -m fsdd.main --config=configs/cifar10_ipc1_ds.py
 

@@ -4,9 +4,9 @@ small subsets.
     python -m fsdd.main --config=configs/pretrain_tiny_imagenet32.py --config.data_dir=DATA
 
 DATA is where `tiny_imagenet32` (100,000 images of 200 classes; not a set of TFDS's own) is prepared as array_record. An
-H100 cached 50 to 80 of these subsets a minute and then took 170 steps of pre-training a second. The translator in the
-package, `tiny_imagenet32_torch`, learned on the first 150 for 6,000 steps (`subsets.count`, `pretrain.steps`). More has
-not been tried: this asks for 400 and 20,000, nine minutes by those rates.
+H100, beside other work, cached 38 of these subsets a minute and then took 170 steps of pre-training a second, compiling
+aside. The translator in the package, `tiny_imagenet32_torch`, learned on the first 150 for 6,000 steps
+(`subsets.count`, `pretrain.steps`). More has not been tried: this asks for 400 and 20,000, 13 minutes at that pace.
 """
 
 from fsdd import config as configs

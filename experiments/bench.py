@@ -2,7 +2,8 @@
 
     python -m experiments.bench
 
-CIFAR-10 shapes, IPC 1, width 128, random pixels: what a step costs does not depend on them. Writes results/bench.json.
+CIFAR-10 shapes, IPC 1, width 128, random pixels: what a step costs does not depend on them. Writes results/bench.json,
+or bench_gpu.json where there is a GPU.
 """
 
 import functools
@@ -142,7 +143,8 @@ def main() -> None:
             row = {"step": f"real features of {REAL} images, chunks of {chunk}", "seconds": taken}
             rows.append(row | {"floor": REAL * FORWARD / rate})
             print(rows[-1], flush=True)
-    workdir.write(sweep.RESULTS / "bench.json", {"convolution_flops": rate, "rows": rows} | provenance.summary())
+    name = "bench" if jax.default_backend() == "cpu" else "bench_gpu"
+    workdir.write(sweep.RESULTS / f"{name}.json", {"convolution_flops": rate, "rows": rows} | provenance.summary())
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ _SCALES: dict[str, dict[str, Any]] = {
         "evaluate.networks": 2,
         "evaluate.steps": 3,
     },
-    # What 2 cores do in minutes. T is 60, as in the store of the translator that comes with the package.
+    # What 2 cores do in minutes. T is 60, as in the store of `tiny_imagenet32`.
     "cpu": {
         "distill.uses": 60,
         "distill.batch": 512,
@@ -150,7 +150,8 @@ def row(name: str, dataset: str, ipc: int, scale: str) -> Row:
     fields = {field: value for field, value in fields.items() if field.split(".")[0] in used}
     after = method.after
     if after == "one_net" and scale == "paper":
-        # There `1 Net` takes the 4,000 steps that others split between distillation and adaptation.
+        # There `1 Net` takes the 4,000 steps that others split between distillation and adaptation, so that those
+        # start from the first of them.
         after = None if name == "without_pretraining" else "without_pretraining"
     config = "cifar10_ipc1" if dataset == "digits" else f"{dataset}_ipc{ipc}"
     return Row(_name(name, dataset, ipc), config, fields, after and _name(after, dataset, ipc))

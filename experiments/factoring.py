@@ -2,7 +2,7 @@
 
     python -m experiments.factoring
 
-Features of width 128, 8,192 of them a row, random; sets beside each other are lanes of caching. Writes
+Random features, 8,192 a row as at width 128; caching factors several sets at once. Writes
 results/factoring.json, or factoring_gpu.json where there is a GPU.
 """
 

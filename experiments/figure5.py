@@ -64,11 +64,11 @@ def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]
     arrivals, seconds, whitening = [], [], None
     for step, classes in enumerate(groups):
         root, suffix = arguments.root / f"{scale}_continual", f"_ipc{arguments.ipc}_order{order}_step{step}"
-        folder, after = root / f"{row}{suffix}", cells.METHODS[row].after
+        folder = root / f"{row}{suffix}"
         config = step_config(row, dataset, arguments.ipc, scale, tuple(map(int, classes)), arguments.data_dir)
         config.evaluate.networks = 0
-        if after:
-            sweep.borrow(config, root / f"{after}{suffix}", folder)
+        for other in ROWS:
+            sweep.borrow(config, root / f"{other}{suffix}", folder)
         results = pipeline.run(config, folder)
         seconds.append(round(sum(stage["wall_seconds"] for stage in results["stages"].values()), 2))
         kept = stored.load(folder / "synthetic.npz", need_whitening=True)

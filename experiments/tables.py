@@ -41,13 +41,13 @@ def commands() -> str:
 def precision() -> str:
     """Relative errors of float32."""
     lines = [
-        "| initialisation | images | factored | prediction | loss | gradient (images) |",
-        "|---|---|---|---|---|---|",
+        "| initialisation | images | factored | prediction | loss | gradient (labels) | gradient (images) |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in (load("precision") or {"rows": []})["rows"]:
         lines.append(
             f"| {row['initialisation']} | {10 * row['ipc']} | {row['factored']} | {row['prediction']:.1e} | "
-            f"{row['loss']:.1e} | {row['images']:.1e} |"
+            f"{row['loss']:.1e} | {row['labels']:.1e} | {row['images']:.1e} |"
         )
     return "\n".join(lines)
 
@@ -55,7 +55,7 @@ def precision() -> str:
 def factoring() -> str:
     """Milliseconds of the ridge head's factorisation, here and on a GPU."""
     lines = [
-        "| device | sets at once | synthetic images, mirrored | Cholesky (ms) | Householder (ms) |",
+        "| device | sets at once | rows of each (images, mirrored) | Cholesky (ms) | Householder (ms) |",
         "|---" * 5 + "|",
     ]
     for found in filter(None, map(load, ("factoring", "factoring_gpu"))):
@@ -246,7 +246,7 @@ def table3_paper() -> str:
 
 
 def on_gpu() -> str:
-    """The rows of it that were measured, without its notes."""
+    """The rows of Table 3 at the paper's scale that were measured, without notes."""
     head, rule, *rows = table3_paper().partition("\n\n")[0].splitlines()
     return "\n".join([head, rule, *(row for row in rows if "±" in row)])
 

@@ -47,7 +47,7 @@ def config_of(arguments: argparse.Namespace, **fields):
 
 def learn(arguments: argparse.Namespace) -> pathlib.Path:
     """The workdir of a translator that learned on the first few subsets of a store."""
-    folder = arguments.root / f"unseen_{arguments.few}"
+    folder = arguments.root / f"unseen_{arguments.store}_{arguments.few}"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "cache").exists():
         (folder / "cache").symlink_to((arguments.root / arguments.store / "cache").absolute())
@@ -77,7 +77,7 @@ def cifar10(arguments: argparse.Namespace) -> list[tuple[SyntheticSet, Judge]]:
     """Ten sets of CIFAR-10 from starts of their own, and one judge."""
     fields = {"subsets__classes_max": 10, "subsets__synthetic": 10, "subsets__images": 10_000, "subsets__count": 10}
     config = config_of(arguments, dataset="cifar10", compute__lane_images=20, **fields)
-    folder = arguments.root / "unseen_cifar10"
+    folder = arguments.root / f"unseen_{arguments.store}_cifar10"
     pipeline.run(config, folder, "cache")
     kept = cache.prepare(configs.resolve(config), folder)
     judge, found, pairs = of_target(kept.config, arguments.data_dir, 10), store.Source(cache.look(kept)), []
@@ -101,6 +101,8 @@ def main() -> None:
     parser.add_argument("--data_dir", default=None)
     parser.add_argument("--out", type=pathlib.Path, default=sweep.RESULTS / "unseen.json")
     arguments = parser.parse_args()
+    if arguments.judged < 2:
+        parser.error(f"--judged is {arguments.judged}; allowed: at least 2, whose spread is told")
     stored = arguments.root / arguments.store
     kept = cache.prepare(configs.resolve(config_of(arguments)), stored)
     others = [arguments.root / name for name in arguments.others]

@@ -177,7 +177,8 @@ def default() -> ml_collections.ConfigDict:
             "autoencoder": {"steps": 1000, "batch": 128, "rate": 1e-3},
             **_evaluation(),
             # What the machine allows; results differ by rounding at most. Real images through a network at once;
-            # steps a call to the device; evaluation networks trained together; synthetic images of all cached subsets
+            # steps a call to the device; evaluation networks trained together, each convolution then with a kernel a
+            # network, which is slow on CPU and has not been timed elsewhere; synthetic images of all cached subsets
             # that are distilled at once on a device; seconds between checkpoints.
             "compute": {
                 "chunk": placeholder(int),

@@ -24,6 +24,7 @@ from experiments import (
     refine,
     report,
     rescored,
+    ship,
     sweep,
     table2,
     table3,
@@ -32,7 +33,7 @@ from experiments import (
 )
 from experiments.sweep import Row
 from fsdd import config as configs
-from fsdd import main
+from fsdd import main, translators
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.evaluation.training import Recipe
@@ -127,15 +128,16 @@ def test_the_ds_config_is_the_cell_that_it_quotes():
     assert configs.flat(configs.resolve(config)) == configs.flat(configs.resolve(cell))
 
 
-def test_a_row_starts_from_a_first_stage_that_was_made_alike():
-    """Otherwise a row would name another to start from and take nothing of it."""
+def test_a_row_starts_from_stages_that_were_made_alike():
+    """All that both have, but for the rows of the paper's scale that share nothing but the distillation."""
     for cell in CELLS:
         row, others = cells.row(*cell), [cells.row(name, *cell[1:]) for name in cells.METHODS]
         before = next((other for other in others if other.name == row.after), None)
         if before is None:
             continue
         mine, theirs = (configs.resolve(sweep.resolved(one)) for one in (row, before))
-        fields = [runs.relevant(one, one.stages[:1]) for one in (mine, theirs)]
+        shared = 1 if row.after.endswith("without_pretraining") else min(len(mine.stages), len(theirs.stages))
+        fields = [runs.relevant(one, one.stages[:shared]) for one in (mine, theirs)]
         assert fields[0] == fields[1], row.name
 
 
@@ -168,10 +170,38 @@ def test_differences_from_the_paper_are_counted_and_named():
     assert "| 1 Net | 41.0 ± 0.5 (60 s) | 35.3 |" in text
     assert "- 1 Net, cifar10, 1 a class, +5.7: " in text
     assert "1 of 90 cells measured, 89 missing." in text
+    # Columns of which nothing is known are left out, and counted.
+    assert "cifar100" not in text and "10 a class" not in text
     alike = {"row": "one_net", "dataset": "cifar10", "ipc": 1, "protocol": "torch", "mean": 34.0}
     assert "(-1.3 scored as the paper's code does)" in table3.markdown("cpu", {"cifar10_ipc1_one_net": result}, [alike])
     close = table3.markdown("cpu", {"cifar10_ipc1_one_net": result | {"evaluations": [score | {"mean": 36.0}]}})
     assert "Differences" not in close
+
+
+def test_differences_in_table_4_take_their_reason_from_the_convnets():
+    facts = {"dataset": "cifar10", "ipc": 10, "std": 0.0, "accuracies": [0.0], "width": 1, "parameters": 1}
+    means = {
+        ("with_adaptation", "convnet"): 55.0,
+        ("with_adaptation", "vgg11"): 36.0,
+        ("with_adaptation", "alexnet"): 60.0,
+        ("one_net", "resnet18"): 30.0,
+        ("one_net", "vgg11"): 34.0,
+    }
+    found = [facts | {"row": row, "architecture": one, "mean": mean} for (row, one), mean in means.items()]
+    lines = table4.markdown(found, "cifar10", 10).splitlines()
+    assert [line for line in lines if line.startswith("- ")] == [
+        "- 1 Net, resnet18, -5.3: not explained",
+        "- w Ada, alexnet, +3.2: not explained",
+        "- w Ada, vgg11, -7.0: as its ConvNet, and for its reason (Table 3)",
+    ]
+
+
+def test_a_translator_s_card_has_the_rows_of_its_own_scale():
+    for scale in ("cpu", "paper"):
+        card = json.loads((translators.PACKAGE / cells.PRETRAINED[scale] / "card.json").read_text())
+        assert card["cifar10_ipc1"] == ship.evaluated(scale, 1)
+        mean = cells.score(cells.of(cells.load(scale), "with_adaptation", "cifar10", 1))["mean"]
+        assert card["cifar10_ipc1"]["with_adaptation"].startswith(f"{mean:.1f} +- ")
 
 
 @pytest.mark.parametrize("architecture", table4.WAYS)

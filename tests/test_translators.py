@@ -168,10 +168,15 @@ def test_what_comes_with_the_package_loads_and_says_what_made_it(name):
     assert "cifar" not in card["made_in"]["dataset"]
     assert card["steps"] == card["judged"][-1]["step"] and card["networks"] > 0
     assert {"device", "versions", "wall_seconds", "curve", "cifar10_ipc1"} <= card.keys()
-    # The config that asks for nothing special distils in the network that the translator is tied to.
+    # It is tied to the network that one of the protocols distils in, and the other is refused.
     config = configs.default()
     config.translate.init = name
+    fitting, other = ("torch", "best") if name.endswith("_torch") else ("best", "torch")
+    config.protocol = fitting
     translators.check(configs.resolve(config), "translate.init")
+    config.protocol = other
+    with pytest.raises(UserError, match=r"config\.network\.initialisation is"):
+        translators.check(configs.resolve(config), "translate.init")
 
 
 def test_a_start_that_no_stage_uses_is_told(tmp_path, capsys):
@@ -179,5 +184,5 @@ def test_a_start_that_no_stage_uses_is_told(tmp_path, capsys):
     assert "config.translate.init is 'tiny_imagenet32', and is not used" in capsys.readouterr().out
 
 
-def test_there_is_one_in_the_package():
-    assert "tiny_imagenet32" in translators.packaged()
+def test_there_is_one_for_either_initialisation_in_the_package():
+    assert translators.packaged() == ["tiny_imagenet32", "tiny_imagenet32_torch"]

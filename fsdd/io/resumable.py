@@ -71,7 +71,8 @@ class Resumable:
 
     def follow(self, steps: Iterator[tuple[int, object, dict]]):
         """Run `(steps done, state, metrics stacked over the dispatch)` to the end; return the last state."""
-        # On CPU the QR of a few rows is LAPACK's; its idle threads spin, which took a third of the step from XLA's.
+        # On CPU the factors of a few rows are LAPACK's; its idle threads spin, which can take a third of a step from
+        # XLA's.
         with threadpoolctl.threadpool_limits(1, "blas"):
             return self._follow(steps)
 

@@ -96,11 +96,11 @@ def test_nearly_collinear_features_in_float32():
 
 
 @pytest.mark.parametrize("apart", [1.0, 1e-3, 1e-5])
-@pytest.mark.parametrize("n", [3, 200])
+@pytest.mark.parametrize("n", [3, 200, 1000])
 def test_factors_are_as_good_as_those_of_householder(n, apart):
     """By what makes a factorisation: it multiplies out, and Q is orthogonal; also where rows are all but one."""
     rng = np.random.default_rng(6)
-    features = jnp.asarray(rng.normal(size=(1, 500)) + apart * rng.normal(size=(n, 500)), jnp.float32)
+    features = jnp.asarray(rng.normal(size=(1, 2000)) + apart * rng.normal(size=(n, 2000)), jnp.float32)
     relative = krr.RIDGE / n
     q1, lower = krr.factor(features, relative)
     scale = np.sqrt(relative * np.sum(np.square(features)))
@@ -114,7 +114,7 @@ def test_factors_are_as_good_as_those_of_householder(n, apart):
         off = np.linalg.norm(lower @ q1 - features) / np.linalg.norm(features)
         return off, np.linalg.norm(q1 @ q1.T + q2 @ q2.T - np.eye(n)) / n
 
-    ours, theirs = errors(q1, lower), errors(q_theirs[:500].T, r_theirs.T)
+    ours, theirs = errors(q1, lower), errors(q_theirs[:2000].T, r_theirs.T)
     assert np.array_equal(lower, np.tril(lower))
     for own, other in zip(ours, theirs, strict=True):
         assert own < max(4 * other, 1e-6)
