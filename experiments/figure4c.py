@@ -50,7 +50,7 @@ def draw(found: dict[str, Any], path: pathlib.Path) -> None:
     adapted = " and ".join(map(str, found["adapted"]))
     titles = {"distill": "1 Net", "translate": f"translated, adapted at {adapted}"}
     series = {title: (at, [one[stage]["mean"] for one in found["sets"]]) for stage, title in titles.items()}
-    pictures.curve(path, series, xlabel="images a class", ylabel="test accuracy (%)", log_x=True)
+    pictures.curve(path, series, xlabel="images a class", ylabel="test accuracy (%)", log_x=max(at) > 10)
 
 
 def main() -> None:
