@@ -93,15 +93,17 @@ def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]
 
 def render(found: list[dict[str, Any]], path: pathlib.Path) -> None:
     """Accuracy over the classes so far after each step, mean over orders, a line a row."""
-    series = {}
+    series, orders = {}, set()
     for row in ROWS:
         runs = [one["accuracies"] for one in found if one["row"] == row]
         if runs:
             mean = np.mean(runs, axis=0)
-            orders = f"{len(runs)} order{'s' * (len(runs) > 1)}"
-            series[f"{cells.METHODS[row].title} ({orders})"] = (list(range(1, len(mean) + 1)), mean.tolist())
+            orders.add(len(runs))
+            series[cells.METHODS[row].title] = (list(range(1, len(mean) + 1)), mean.tolist())
     if series:
-        pictures.curve(path, series, xlabel="steps so far", ylabel="accuracy on the classes so far (%)")
+        over = " or ".join(map(str, sorted(orders)))
+        xlabel = f"steps so far, {over} class order{'s' * (orders != {1})}"
+        pictures.curve(path, series, xlabel=xlabel, ylabel="accuracy on the classes so far (%)")
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ def main(
     kind: str,
     ways: Mapping[str, Mapping[str, Any]],
     markdown: Callable[[list[dict[str, Any]], str, int], str],
+    beside: Callable[[str], list[dict[str, Any]]] = lambda scale: [],
 ) -> None:
     """Command line of such an experiment: score what is not scored yet, and render.
 
@@ -59,6 +60,7 @@ def main(
         kind: what an entry calls its way, such as "architecture"; the flag is its plural.
         ways: fields of `evaluate` by the name of the way.
         markdown: renders the entries of a dataset at a number of images a class.
+        beside: entries of a scale from elsewhere that stand in the table, too.
     """
     parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}")
     parser.add_argument("--scale", choices=cells.SCALES, default="cpu")
@@ -86,7 +88,7 @@ def main(
                     workdir.write(out, found)
     except UserError as error:
         sys.exit(f"{parser.prog}: {error}")
-    print(markdown(found, dataset, ipc))
+    print(markdown([*beside(scale), *found], dataset, ipc))
 
 
 def _score(cell: Row, root: pathlib.Path, data_dir: str | None) -> dict[str, Any]:

@@ -81,4 +81,4 @@ def _differences(found: list[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    rescored.main("table4", ROWS, "architecture", WAYS, markdown)
+    rescored.main("table4", ROWS, "architecture", WAYS, markdown, of_table3)
