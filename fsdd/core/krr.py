@@ -15,11 +15,12 @@ R^T R = F F^T + lambda I and F = R^T Q1^T, hence w = Q1 R^{-T} Y, whose conditio
 Gram matrix's. `experiments/precision.py` measures what that buys.
 
 Q and R come by shifted Cholesky QR (Fukaya et al., "Shifted Cholesky QR for computing the QR factorization of
-ill-conditioned matrices", SIAM J. Sci. Comput. 2020): three times over, A = L Q with L the Cholesky factor of A A^T. A
-shift lets the first pass succeed where rounding would leave A A^T indefinite; what it leaves is well conditioned, so
-that the others make Q orthogonal to rounding, as Householder's reflections do. A A^T only says by what to divide A:
-what rounding spoils of it the next pass mends, and w comes from the factors of A. Householder's go through memory once
-a column; here all is products and triangular solves, which any device does fast, and for many sets at once.
+ill-conditioned matrices", SIAM J. Sci. Comput. 2020): three times over, A = [F, sqrt(lambda) I] is divided by the
+Cholesky factor L of A A^T. A shift lets the first pass succeed where rounding would leave A A^T indefinite; what it
+leaves is well conditioned, so that the others make Q orthogonal to rounding, as Householder's reflections do. A A^T only
+says by what to divide A: what rounding spoils of it the next pass mends, and w comes from the factors of A. Householder's
+go through memory once a column; here all is products and triangular solves, which any device does fast, and for many
+sets at once.
 
 Rows may be padding (`Mask.rows`): their features and labels are zeroed and n counts the true rows alone, so that each
 is a column of [F, sqrt(lambda) I]^T at right angles to all others. It takes no part in w or in any gradient.
@@ -39,7 +40,15 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def factor(features: jax.Array, relative: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Q1^T `[n, d]` and L = R^T `[n, n]` of the docstring above, of features `[n, d]`; lambda is `relative` x trace."""
+    """Shifted Cholesky QR of A = [F, sqrt(lambda) I], as the module's docstring says.
+
+    Args:
+        features: F `[n, d]`, not all zero.
+        relative: lambda over the trace of F F^T.
+
+    Returns:
+        Q1^T `[n, d]` and L = R^T `[n, n]`, lower triangular: F = L Q1^T. NaN where A A^T overflows or F is zero.
+    """
     n = len(features)
     # Of F F^T.
     trace = jnp.sum(jnp.square(features))
