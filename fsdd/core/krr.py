@@ -17,10 +17,10 @@ Gram matrix's. `experiments/precision.py` measures what that buys.
 Q and R come by shifted Cholesky QR (Fukaya et al., "Shifted Cholesky QR for computing the QR factorization of
 ill-conditioned matrices", SIAM J. Sci. Comput. 2020): three times over, A = [F, sqrt(lambda) I] is divided by the
 Cholesky factor L of A A^T. A shift lets the first pass succeed where rounding would leave A A^T indefinite; what it
-leaves is well conditioned, so that the others make Q orthogonal to rounding, as Householder's reflections do. A A^T only
-says by what to divide A: what rounding spoils of it the next pass mends, and w comes from the factors of A. Householder's
-go through memory once a column; here all is products and triangular solves, which any device does fast, and for many
-sets at once.
+leaves is well conditioned, so that the others make Q orthogonal to rounding, as Householder's reflections do. A A^T
+only says by what to divide A: what rounding spoils of it the next pass mends, and w comes from the factors of A. Those
+of Householder go through memory once a column; here all is products and triangular solves, which any device does fast,
+and for many sets at once.
 
 Rows may be padding (`Mask.rows`): their features and labels are zeroed and n counts the true rows alone, so that each
 is a column of [F, sqrt(lambda) I]^T at right angles to all others. It takes no part in w or in any gradient.
