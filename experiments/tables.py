@@ -127,30 +127,26 @@ def taught() -> str:
 
 def shipped() -> str:
     """Points of the curve of the translator that 2 cores made."""
-    card = json.loads((ROOT / "fsdd" / "pretrained" / "tiny_imagenet32" / "card.json").read_text())
-    lines = [
-        "| step | seconds | held-out subsets: NFR loss at best scale | ridge accuracy (%) | target: loss | accuracy |"
-    ]
-    lines += ["|---|---|---|---|---|---|"]
-    first, *rest = card["judged"]
-    rows = [("start", 0, first, "untranslated")]
-    rows += [(point["step"], point["seconds"], point, "translated") for point in rest if not point["step"] % 500]
-    for step, seconds, point, side in rows:
-        values = " | ".join(
-            f"{point[f'{of}scaled_{side}']:.4f} | {point[f'{of}accuracy_{side}']:.1f}" for of in ("", "target_")
-        )
-        lines.append(f"| {step} | {seconds:.0f} | {values} |")
-    return "\n".join(lines)
+    columns = {"held-out subsets: NFR loss at best scale": "scaled", "ridge accuracy (%)": "accuracy"}
+    return _curve("tiny_imagenet32", columns | {"target: loss": "target_scaled", "accuracy": "target_accuracy"}, 500)
 
 
 def shipped_torch() -> str:
     """The curve of the translator for networks that start as PyTorch's."""
-    card = json.loads((ROOT / "fsdd" / "pretrained" / "tiny_imagenet32_torch" / "card.json").read_text())
-    lines = ["| step | seconds | NFR loss | at best scale | ridge accuracy (%) |", "|---|---|---|---|---|"]
-    for point in card["judged"]:
-        side, step = ("translated", point["step"]) if point["step"] > 1 else ("untranslated", "start")
-        values = f"{point[side]:.4f} | {point[f'scaled_{side}']:.4f} | {point[f'accuracy_{side}']:.1f}"
-        lines.append(f"| {step} | {point['seconds']:.0f} | {values} |")
+    columns = {"NFR loss": "", "at best scale": "scaled", "ridge accuracy (%)": "accuracy"}
+    return _curve("tiny_imagenet32_torch", columns, 1000)
+
+
+def _curve(name: str, columns: dict[str, str], every: int) -> str:
+    """The curve of a packaged translator: figures, by their titles, before any step and after some."""
+    card = json.loads((ROOT / "fsdd" / "pretrained" / name / "card.json").read_text())
+    lines = [f"| step | seconds | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
+    for index, point in enumerate(card["judged"]):
+        if index and point["step"] % every:
+            continue
+        keys = [f"{figure}_".lstrip("_") + ("translated" if index else "untranslated") for figure in columns.values()]
+        values = (f"{point[key]:.1f}" if "accuracy" in key else f"{point[key]:.4f}" for key in keys)
+        lines.append(f"| {point['step'] if index else 'start'} | {point['seconds']:.0f} | {' | '.join(values)} |")
     return "\n".join(lines)
 
 
@@ -169,10 +165,12 @@ def pretraining() -> str:
 
 
 def scale() -> str:
-    """Networks trained on one set with its values made larger or smaller."""
-    lines = ["| values times | accuracy (%) |", "|---|---|"]
+    """Networks trained on sets with their values made larger or smaller."""
+    lines = ["| protocol | set | T | steps of training | values times | accuracy (%) |", "|---|---|---|---|---|---|"]
     for row in (load("scale") or {"rows": []})["rows"]:
-        lines.append(f"| {row['factor']} | {row['mean']:.1f} ± {row['std']:.1f} |")
+        made = row["set"].split("_", 2)[-1] if row["stage"] != "distill" else "one_net"
+        what = f"{row['protocol']} | {cells.METHODS[made].title} | {row['T']:,} | {row['steps']:,} | {row['factor']}"
+        lines.append(f"| {what} | {row['mean']:.1f} ± {row['std']:.1f} |")
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ For the translator of a GPU, whose ten sets of CIFAR-10 take hours here:
 import argparse
 import importlib
 import pathlib
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +29,7 @@ from fsdd import pipeline, provenance, translators
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet, centred_labels
 from fsdd.data import store
+from fsdd.errors import UserError
 from fsdd.io import workdir
 from fsdd.methods import translation
 from fsdd.methods.streams import Real
@@ -86,9 +88,51 @@ def cifar10(arguments: argparse.Namespace) -> list[tuple[SyntheticSet, Judge]]:
     return pairs
 
 
+def gains(before: list[dict], after: list[dict]) -> dict[str, float]:
+    """What judges say of a group before translation, and what it gains: means over sets, and their standard errors."""
+    found = {}
+    for figure in ("accuracy", "nfr_scaled"):
+        old, new = (np.array([one[figure] for one in scores]) for scores in (before, after))
+        found[figure] = round(float(old.mean()), 4)
+        found[f"{figure}_gain"] = round(float((new - old).mean()), 4)
+        found[f"{figure}_gain_error"] = round(float((new - old).std(ddof=1) / np.sqrt(len(old))), 4)
+    return found
+
+
+def judge(arguments: argparse.Namespace) -> list[dict]:
+    """A row for each translator and group."""
+    known = [arguments.root / name for name in (*arguments.others, arguments.store)]
+    cards = {folder: workdir.read(folder / "translator" / "card.json") for folder in known}
+    for folder in known:
+        if cards[folder] is None:
+            raise UserError(f"{folder} has no translator; run --stage=pretrain there first")
+    kept = cache.prepare(configs.resolve(config_of(arguments)), known[-1])
+    if arguments.few:
+        few = learn(arguments)
+        cards = {few: workdir.read(few / "translator" / "card.json")} | cards
+    # More may have been cached than it learned on.
+    train, held_out = batches.split(cards[known[-1]]["config"]["subsets.count"])
+    makers = {
+        "learned on": lambda: subsets(kept, train[: arguments.judged]),
+        "held out": lambda: subsets(kept, held_out[-arguments.judged :]),
+        "cifar10": lambda: cifar10(arguments),
+    }
+    groups = {name: makers[name]() for name in arguments.groups}
+    before = {name: [judge_of(one) for one, judge_of in pairs] for name, pairs in groups.items()}
+    translator, rows = translators.build(kept.config, "fresh", kept.data.image_shape[-1]), []
+    for folder, card in cards.items():
+        variables = translators.load(translator, folder / "translator", kept.data.image_shape)
+        learned = {"T": kept.config.distill.uses, "subsets": card["config"]["subsets.count"], "steps": card["steps"]}
+        for name, pairs in groups.items():
+            after = [judge_of(translation.translate(translator, variables, one)) for one, judge_of in pairs]
+            rows.append(learned | {"group": name, "sets": len(pairs)} | gains(before[name], after))
+            print(rows[-1], flush=True)
+    return rows
+
+
 def main() -> None:
     """Learn, judge and write."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="python -m experiments.unseen")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument(
         "--store", default="pretrain_cpu", help="the workdir under root with the store and a translator"
@@ -103,39 +147,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.judged < 2:
         parser.error(f"--judged is {arguments.judged}; allowed: at least 2, whose spread is told")
-    stored = arguments.root / arguments.store
-    kept = cache.prepare(configs.resolve(config_of(arguments)), stored)
-    others = [arguments.root / name for name in arguments.others]
-    folders = [*([learn(arguments)] if arguments.few else []), *others, stored]
-    # More may have been cached than it learned on.
-    train, held_out = batches.split(workdir.read(stored / "translator" / "card.json")["config"]["subsets.count"])
-    makers = {
-        "learned on": lambda: subsets(kept, train[: arguments.judged]),
-        "held out": lambda: subsets(kept, held_out[-arguments.judged :]),
-        "cifar10": lambda: cifar10(arguments),
-    }
-    groups = {name: makers[name]() for name in arguments.groups}
-    shape, rows = kept.data.image_shape, []
-    before = {name: [judge(one) for one, judge in pairs] for name, pairs in groups.items()}
-    translator = translators.build(kept.config, "fresh", shape[-1])
-    for folder in folders:
-        variables = translators.load(translator, folder / "translator", shape)
-        card = workdir.read(folder / "translator" / "card.json")
-        for name, pairs in groups.items():
-            after = [judge(translation.translate(translator, variables, one)) for one, judge in pairs]
-            learned = {
-                "T": kept.config.distill.uses,
-                "subsets": card["config"]["subsets.count"],
-                "steps": card["steps"],
-            }
-            row = learned | {"group": name, "sets": len(pairs)}
-            for figure in ("accuracy", "nfr_scaled"):
-                old, new = (np.array([one[figure] for one in scores]) for scores in (before[name], after))
-                row[figure] = round(float(old.mean()), 4)
-                row[f"{figure}_gain"] = round(float((new - old).mean()), 4)
-                row[f"{figure}_gain_error"] = round(float((new - old).std(ddof=1) / np.sqrt(len(old))), 4)
-            rows.append(row)
-            print(row, flush=True)
+    if 0 < arguments.few < arguments.judged and "learned on" in arguments.groups:
+        # Sets that it did not see would count as learned on.
+        parser.error(f"--judged is {arguments.judged}; allowed: at most {arguments.few}, as --few says")
+    try:
+        rows = judge(arguments)
+    except UserError as error:
+        sys.exit(f"{parser.prog}: {error}")
     workdir.write(arguments.out, {"rows": rows} | provenance.summary())
 
 

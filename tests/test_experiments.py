@@ -30,6 +30,7 @@ from experiments import (
     table3,
     table4,
     tables,
+    unseen,
 )
 from experiments.sweep import Row
 from fsdd import config as configs
@@ -304,6 +305,30 @@ def test_sets_are_scored_by_their_pixels_alone(tmp_path, monkeypatch):
         pixels.main()
     (row,) = json.loads((tmp_path / "pixels.json").read_text())["rows"]
     assert row["set"] == "first" and len(row["accuracies"]) == 2
+
+
+def test_what_translation_gains_is_a_mean_over_sets_with_its_standard_error():
+    before = [{"accuracy": 30.0, "nfr_scaled": 0.9}, {"accuracy": 34.0, "nfr_scaled": 0.8}]
+    after = [{"accuracy": 33.0, "nfr_scaled": 0.8}, {"accuracy": 35.0, "nfr_scaled": 0.8}]
+    found = unseen.gains(before, after)
+    assert (found["accuracy"], found["accuracy_gain"], found["accuracy_gain_error"]) == (32, 2, 1)
+    assert (found["nfr_scaled_gain"], found["nfr_scaled_gain_error"]) == (-0.05, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--judged=1"], "--judged is 1; allowed: at least 2"),
+        (["--judged=8", "--few=4"], "--judged is 8; allowed: at most 4"),
+        (["--store=nothing"], "has no translator; run --stage=pretrain there first"),
+    ],
+)
+def test_whoever_asks_what_carries_over_is_told_what_is_allowed(tmp_path, monkeypatch, capsys, arguments, line):
+    monkeypatch.setattr("sys.argv", ["unseen", f"--root={tmp_path}", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        unseen.main()
+    assert line in f"{stopped.value}{capsys.readouterr().err}"
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
