@@ -121,7 +121,11 @@ def _of_our_own() -> list[Section]:
         Section(
             "Does it carry over", "To sets it did not learn on, by how many it did; then to other sets.", tables.unseen
         ),
-        Section("What larger values are worth", "One `1 Net` set, its values times a factor.", tables.scale),
+        Section(
+            "What larger values are worth",
+            "Sets of CIFAR-10 at 1 image a class, their values times a factor.",
+            tables.scale,
+        ),
         Section("Transfer", "", tables.transfer),
         Section("Caching", "", tables.caching, ("caching_subsets.png", "caching_losses.png")),
         Section("Float32", "Relative error against float64.", tables.precision),
