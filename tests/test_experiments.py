@@ -24,6 +24,7 @@ from experiments import (
     refine,
     report,
     rescored,
+    scale,
     ship,
     sweep,
     table2,
@@ -198,10 +199,10 @@ def test_differences_in_table_4_take_their_reason_from_the_convnets():
 
 
 def test_a_translator_s_card_has_the_rows_of_its_own_scale():
-    for scale in ("cpu", "paper"):
-        card = json.loads((translators.PACKAGE / cells.PRETRAINED[scale] / "card.json").read_text())
-        assert card["cifar10_ipc1"] == ship.evaluated(scale, 1)
-        mean = cells.score(cells.of(cells.load(scale), "with_adaptation", "cifar10", 1))["mean"]
+    for one in ("cpu", "paper"):
+        card = json.loads((translators.PACKAGE / cells.PRETRAINED[one] / "card.json").read_text())
+        assert card["cifar10_ipc1"] == ship.evaluated(one, 1)
+        mean = cells.score(cells.of(cells.load(one), "with_adaptation", "cifar10", 1))["mean"]
         assert card["cifar10_ipc1"]["with_adaptation"].startswith(f"{mean:.1f} +- ")
 
 
@@ -305,6 +306,19 @@ def test_sets_are_scored_by_their_pixels_alone(tmp_path, monkeypatch):
         pixels.main()
     (row,) = json.loads((tmp_path / "pixels.json").read_text())["rows"]
     assert row["set"] == "first" and len(row["accuracies"]) == 2
+
+
+def test_a_set_whose_values_are_left_as_they_are_scores_as_in_its_own_run(tmp_path, monkeypatch):
+    result, out = sweep.run(FIRST, tmp_path, None), tmp_path / "scale.json"
+    for _ in range(2):
+        arguments = [str(tmp_path / "first"), "--networks=2", f"--out={out}", "--factors", "1", "3"]
+        monkeypatch.setattr("sys.argv", ["scale", *arguments])
+        scale.main()
+    same, larger = json.loads(out.read_text())["rows"]
+    (own,) = result["evaluations"][-1]["accuracies"]
+    assert same["accuracies"][0] == own
+    assert (same["steps"], larger["factor"]) == (5, 3.0)
+    assert larger["accuracies"] != same["accuracies"]
 
 
 def test_what_translation_gains_is_a_mean_over_sets_with_its_standard_error():
