@@ -1,8 +1,8 @@
 """What the size of a set's values is worth: networks trained on one set, its whitened images times a factor.
 
     python -m experiments.scale runs/cpu/cifar10_ipc1_one_net --data_dir ~/tensorflow_datasets
-    python -m experiments.scale runs/paper/cifar10_ipc1_without_adaptation --factors 1 1.4 2 2.8 --data_dir ...
-    python -m experiments.scale runs/paper/cifar10_ipc1_refine --stage refine --factors 1 2 --data_dir ...
+    python -m experiments.scale runs/paper/cifar10_ipc1_without_adaptation --factors 1 2
+    python -m experiments.scale runs/paper/cifar10_ipc1_with_adaptation --stage translate --factors 2
 
 Networks learn faster from larger images, and have a fixed number of steps; a translator that only enlarged images would
 seem to have learned something. Same networks as the run's own evaluation, or as many steps of them as `--steps` says.
