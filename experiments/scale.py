@@ -5,8 +5,8 @@
     python -m experiments.scale runs/paper/cifar10_ipc1_without_adaptation --factors 1 --steps 3000 --networks 2
     python -m experiments.scale runs/paper/cifar10_ipc1_with_adaptation --stage translate --factors 2
 
-A translator that only enlarged images would seem to have learned something, where networks gain from larger ones. Same networks as the run's own evaluation, or as many steps of them as `--steps` says.
-Writes results/scale.json.
+A translator that only enlarged images would seem to have learned something, where networks gain from larger ones. Same
+networks as the run's own evaluation, or as many steps of them as `--steps` says. Writes results/scale.json.
 """
 
 import argparse
