@@ -16,8 +16,14 @@ THIRTY_TWO = {"refine.networks": 32, "refine.uses": 32, "refine.group": 32}
 _OF_TABLE_3 = {"method": "translate", "distill.uses": 60, "distill.batch": 512, "distill.rate": 0.025}
 _PAPER = _OF_TABLE_3 | {"translate.rate": 1e-4, "translate.final": 1.0, "translate.warmup": 0.0}
 _ONE_NET = "cpu/cifar10_ipc1_one_net"
-_UNADAPTED = {"protocol": "torch", "method": "translate", "distill.uses": 3000, "translate.networks": 0}
-_UNADAPTED |= {"translate.group": 1, "translate.init": "runs/pretrain_paper_loss/translator"}
+_UNADAPTED = {
+    "protocol": "torch",
+    "method": "translate",
+    "distill.uses": 3000,
+    "translate.networks": 0,
+    "translate.group": 1,
+    "translate.init": "runs/pretrain_paper_loss/translator",
+}
 
 ROWS = [
     Row("without_pretraining", "cifar10_ipc1", {"stages": ("distill", "translate")} | FRESH),

@@ -64,11 +64,13 @@ class Judge:
 
 
 def config_of(folder: pathlib.Path) -> ml_collections.ConfigDict:
-    """The config with which a finished run was made."""
+    """The config with which a finished run was made, but for `compute`: that is this machine's own affair."""
     known, config = configs.flat(configs.default()), configs.default()
     fields = json.loads((folder / "results.json").read_text())["config"]
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    config.update_from_flattened_dict({name: value for name, value in fields.items() if name in known})
+    config.update_from_flattened_dict(
+        {name: value for name, value in fields.items() if name in known and not name.startswith("compute.")}
+    )
     return config
 
 

@@ -13,7 +13,9 @@ import argparse
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 
+import ml_collections
 import numpy as np
 
 from experiments import held_out, sweep
@@ -21,8 +23,27 @@ from fsdd import config as configs
 from fsdd import pipeline, provenance
 from fsdd import run as runs
 from fsdd.core import whitening
+from fsdd.core.synthetic import SyntheticSet
 from fsdd.evaluation import training
 from fsdd.io import workdir
+
+
+def learner(config: ml_collections.ConfigDict, steps: int) -> tuple[training.Recipe, Callable]:
+    """How a run's networks train, and what gives the accuracy in percent of one of them by its index.
+
+    That takes a set whose images `[n, h, w, c]` are whitened as the run's own are. `steps` of 0 are the run's own.
+    """
+    data = runs.load(config, config.test_fraction, config.validation_fraction)
+    fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
+    images, (network, recipe) = fitted.apply(data.test_images), pipeline.scorer(config, data.num_classes)
+    recipe = dataclasses.replace(recipe, steps=steps or recipe.steps)
+
+    def accuracy(synthetic: SyntheticSet, index: int) -> float:
+        keys = pipeline.scoring_key(config.seed, index)[None]
+        state = training.train(network, recipe, synthetic, keys, config.compute.dispatch)
+        return 100 * float(training.score(network, state.variables, images, data.test_labels)[0])
+
+    return recipe, accuracy
 
 
 def main() -> None:
@@ -36,31 +57,24 @@ def main() -> None:
     parser.add_argument("--data_dir")
     parser.add_argument("--out", type=pathlib.Path, default=sweep.RESULTS / "scale.json")
     arguments = parser.parse_args()
+    if arguments.networks < 2:
+        parser.error(f"--networks is {arguments.networks}; allowed: at least 2, whose spread is told")
     config = held_out.config_of(arguments.workdir)
     config.data_dir = arguments.data_dir
-    # Of this machine, not of the one that made the set.
-    config.compute = configs.default().compute
     config = configs.resolve(config)
-    data = runs.load(config, config.test_fraction, config.validation_fraction)
-    fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
-    images, made = fitted.apply(data.test_images), held_out.load(arguments.workdir / arguments.stage / "set.npz")
-    made = made.decoded(config.factor)
-    network, recipe = pipeline.scorer(config, data.num_classes)
-    recipe = dataclasses.replace(recipe, steps=arguments.steps or training.steps_of(recipe, len(made)))
+    recipe, accuracy = learner(config, arguments.steps)
+    made = held_out.load(arguments.workdir / arguments.stage / "set.npz").decoded(config.factor)
     what = {"set": arguments.workdir.name, "stage": arguments.stage, "protocol": config.protocol}
-    what |= {"T": config.distill.uses, "steps": recipe.steps}
+    what |= {"T": config.distill.uses, "steps": training.steps_of(recipe, len(made))}
     found = json.loads(arguments.out.read_text())["rows"] if arguments.out.exists() else []
     for factor in arguments.factors:
         row = what | {"factor": factor}
         if any(row.items() <= one.items() for one in found):
             continue
-        scaled, accuracies = made.replace(images=factor * made.images), []
-        for index in range(arguments.networks):
-            keys = pipeline.scoring_key(config.seed, index)[None]
-            state = training.train(network, recipe, scaled, keys, config.compute.dispatch)
-            accuracies.append(100 * float(training.score(network, state.variables, images, data.test_labels)[0]))
-        spread = {"mean": round(float(np.mean(accuracies)), 2), "std": round(float(np.std(accuracies, ddof=1)), 2)}
-        found.append(row | spread | {"accuracies": np.round(accuracies, 2).tolist()})
+        scaled = made.replace(images=factor * made.images)
+        scores = np.array([accuracy(scaled, index) for index in range(arguments.networks)])
+        spread = {"mean": round(float(scores.mean()), 2), "std": round(float(scores.std(ddof=1)), 2)}
+        found.append(row | spread | {"accuracies": np.round(scores, 2).tolist()})
         print(found[-1], flush=True)
         workdir.write(arguments.out, {"rows": found} | provenance.summary())
 

@@ -169,7 +169,8 @@ def scale() -> str:
     lines = ["| protocol | set | T | steps of training | values times | accuracy (%) |", "|---|---|---|---|---|---|"]
     for row in (load("scale") or {"rows": []})["rows"]:
         made = row["set"].split("_", 2)[-1] if row["stage"] != "distill" else "one_net"
-        what = f"{row['protocol']} | {cells.METHODS[made].title} | {row['T']:,} | {row['steps']:,} | {row['factor']}"
+        title = cells.METHODS[made].title if made in cells.METHODS else row["set"]
+        what = f"{row['protocol']} | {title} | {row['T']:,} | {row['steps']:,} | {row['factor']}"
         lines.append(f"| {what} | {row['mean']:.1f} ± {row['std']:.1f} |")
     return "\n".join(lines)
 
