@@ -61,7 +61,7 @@ def _of_the_paper() -> list[Section]:
             (),
             lambda: tables.load("protocols_cpu"),
         ),
-        Section("Sets by their pixels and hard labels alone", "`python -m experiments.pixels`", tables.pixels),
+        Section("Sets for plain images", "", tables.plain, (), lambda: tables.load("plain")),
         Section(
             "Table 3 at the paper's scale",
             "The PyTorch code's protocol, T = 3,000 (4,000 for `1 Net`), a fresh network each of 1,000 steps of "

@@ -60,7 +60,7 @@ def run(row: Row, root: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
 
 def borrow(config: ml_collections.ConfigDict, source: pathlib.Path, folder: pathlib.Path) -> None:
     """Copy the finished stages of another workdir, up to the first that this config lacks or has with other fields."""
-    config, defaults = configs.resolve(config), configs.flat(configs.default())
+    config, defaults = configs.resolve(config), configs.defaults()
     for index, stage in enumerate(config.stages):
         try:
             workdir.check(source / stage, runs.relevant(config, config.stages[: index + 1]), defaults)
@@ -79,7 +79,7 @@ def summary(row: Row, results: dict[str, Any]) -> dict[str, Any]:
     stages = {
         stage: {name: result[name] for name in keep if name in result} for stage, result in results["stages"].items()
     }
-    default = configs.flat(configs.resolve(configs.default()))
+    default = configs.defaults()
     changed = {name: value for name, value in results["config"].items() if value != default.get(name)}
     changed.pop("data_dir", None)
     return {

@@ -10,7 +10,7 @@ from fsdd import config as configs
 from fsdd import pipeline, rules
 from fsdd.data import sources
 from fsdd.errors import UserError
-from fsdd.evaluation import training
+from fsdd.evaluation import material, training
 from fsdd.io import progress
 from fsdd.io import stored as storage
 
@@ -112,13 +112,15 @@ def evaluate(
     if not config.evaluate.networks:
         raise UserError("config.evaluate.networks is 0; allowed: at least 1")
     network, recipe = pipeline.scorer(config, len(stored.class_names))
-    whitened, synthetic, shares = stored.whitening.apply(images), stored.decoded, []
+    settings, shares = config.evaluate, []
+    synthetic, seen_by = material.of(stored.decoded, stored.whitening, settings.images, settings.labels)
+    seen = seen_by.apply(images)
     count, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
     with progress.bar(f"networks trained: {count}", count * steps) as bar:
         for index in range(count):
             keys = pipeline.scoring_key(config.seed, index)[None]
             state = training.train(network, recipe, synthetic, keys, config.compute.dispatch, bar.update)
-            shares.append(training.score(network, state.variables, whitened, labels))
+            shares.append(training.score(network, state.variables, seen, labels))
     return np.concatenate(shares)
 
 

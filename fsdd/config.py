@@ -126,6 +126,10 @@ def _evaluation() -> dict[str, Any]:
             "schedule": placeholder(str),
             "policy": placeholder(str),
             "mean_over_classes": placeholder(bool),
+            # What they learn from, and how: `evaluation/material.py` and `evaluation/training.py` say what there is.
+            "images": placeholder(str),
+            "labels": placeholder(str),
+            "loss": placeholder(str),
             "batch": 500,
             "steps": 0,
         },
@@ -156,7 +160,9 @@ def default() -> ml_collections.ConfigDict:
             # The real images that S starts from: random ones, or those whose mean feature is closest to their class's.
             "start": "random",
             "seed": 0,
-            "whitening": {"kind": "auto", "regularisation": 0.1},
+            "whitening": {"kind": placeholder(str), "regularisation": 0.1},
+            # Whether labels move with the images, or stay those of the classes.
+            "labels": placeholder(str),
             "network": {
                 "width": 128,
                 "depth": 3,
@@ -255,6 +261,11 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     return config.lock()
 
 
+def defaults() -> dict[str, Any]:
+    """What each field is unless a config says otherwise, by its dotted name."""
+    return flat(resolve(default()))
+
+
 # Sets of digits, letters and the like, whose mirror images are none: by TFDS's names, or as files and folders.
 _NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn_cropped")
 
@@ -302,6 +313,9 @@ def _check_values(config: ml_collections.ConfigDict) -> None:
             )
     for name in config.evaluate.stages:
         _check_evaluated(config, name)
+    for stage in ("bilevel", *PRETRAINING):
+        if stage in config.stages and config.labels != "learned":
+            raise _bad("labels", config.labels, f"learned with the stage {stage}")
     if "bilevel" in config.stages and config.stages.index("bilevel"):
         raise _bad("stages", config.stages, "bilevel first: it makes the network that distill then uses")
     if config.stages and set(config.stages) <= set(PRETRAINING):

@@ -25,7 +25,7 @@ from fsdd import estimate, provenance, rules, stage_files, stages
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.errors import UserError
-from fsdd.evaluation import training
+from fsdd.evaluation import material, training
 from fsdd.io import pictures, progress, stored, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.networks import registry
@@ -127,12 +127,12 @@ def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str,
     config, data = context.config, context.data
     settings, folder = config.evaluate, _evaluation_folder(context, name, synthetic)
     network, recipe = scorer(config, data.num_classes)
-    synthetic = synthetic.decoded(config.factor)
+    seen, seen_by = material.of(synthetic.decoded(config.factor), context.whitening, settings.images, settings.labels)
     networks = [
         result
         for start in range(0, settings.networks, config.compute.networks_at_once)
         for result in _train_some(
-            context, name, folder, network, recipe, synthetic,
+            context, name, folder, network, recipe, seen, seen_by,
             range(start, min(start + config.compute.networks_at_once, settings.networks)),
         )
     ]  # fmt: skip
@@ -186,7 +186,7 @@ def _evaluation_folder(context: runs.Run, name: str, synthetic: SyntheticSet) ->
     return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest}"
 
 
-def _train_some(context, name, folder, network, recipe, synthetic, indices) -> list[dict[str, Any]]:
+def _train_some(context, name, folder, network, recipe, synthetic, seen_by, indices) -> list[dict[str, Any]]:
     """Results of the networks `indices`, trained at once unless all of them are there already."""
     files = [folder / f"network{index}.json" for index in indices]
     scratch = folder / f"training{indices[0]}"
@@ -202,7 +202,7 @@ def _train_some(context, name, folder, network, recipe, synthetic, indices) -> l
     start, state = resumable.restore(training.init(network, recipe, synthetic, keys))
     dispatch = config.compute.dispatch
     state = resumable.follow(training.run(network, recipe, synthetic, keys, state, start=start, dispatch=dispatch))
-    images = context.whitening.apply(data.test_images)
+    images = seen_by.apply(data.test_images)
     with progress.bar("test images", len(images), unit="image") as bar:
         accuracies = training.score(network, state.variables, images, data.test_labels, watch=bar.update)
     parameters = sum(leaf[0].size for leaf in jax.tree.leaves(state.variables["params"]))

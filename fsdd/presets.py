@@ -1,9 +1,26 @@
 """Named sets of values: the published protocols, the methods, and what depends on the machine."""
 
-# What FRePo's two codes do differently (all other fields are common to both), and the best of both as measured:
-# experiments/results/one_net.json.
+# What a set is made for, and scored by: all that was learned, or plain images and classes.
+_AS_LEARNED = {
+    "whitening.kind": "auto",
+    "labels": "learned",
+    "evaluate.images": "whitened",
+    "evaluate.labels": "learned",
+    "evaluate.loss": "squared",
+}
+_PLAIN = {
+    "whitening.kind": "standardize",
+    "labels": "hard",
+    "evaluate.images": "pixels",
+    "evaluate.labels": "hard",
+    "evaluate.loss": "cross_entropy",
+}
+
+# What FRePo's two codes do differently (all other fields are common to both), the best of both as measured
+# (experiments/results/one_net.json), and that for sets of plain images.
 PROTOCOLS = {
-    "torch": {
+    "torch": _AS_LEARNED
+    | {
         "network.initialisation": "torch",
         "objective.scale": 1.0,
         "objective.flip": True,
@@ -18,7 +35,8 @@ PROTOCOLS = {
         "evaluate.policy": "dsa",
         "evaluate.mean_over_classes": True,
     },
-    "jax": {
+    "jax": _AS_LEARNED
+    | {
         "network.initialisation": "lecun",
         "objective.scale": 0.5,
         "objective.flip": True,
@@ -35,6 +53,7 @@ PROTOCOLS = {
     },
 }
 PROTOCOLS["best"] = PROTOCOLS["jax"] | {"distill.optimiser": "adam", "evaluate.policy": "dsa"}
+PROTOCOLS["plain"] = PROTOCOLS["best"] | _PLAIN
 
 # The stages of each named method.
 METHODS = {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fsdd.core import augment, whitening
-from fsdd.evaluation import training
+from fsdd.evaluation import material, training
 from fsdd.methods import bilevel, optimisers, translation
 from fsdd.networks import layers, registry
 
@@ -67,6 +67,7 @@ RULES: dict[str, tuple[Callable, str]] = {
     "image_size": _at_least(0),
     "classes": _CLASSES,
     "mirror": _BOOL,
+    "labels": _one_of(material.LABELS),
     "ipc": _at_least(1),
     "start": _one_of(STARTS),
     "factor": _one_of((1, 2, 4)),
@@ -131,6 +132,9 @@ RULES: dict[str, tuple[Callable, str]] = {
     "evaluate.schedule": _one_of(training.SCHEDULES),
     "evaluate.policy": _one_of(augment.POLICIES),
     "evaluate.mean_over_classes": _BOOL,
+    "evaluate.images": _one_of(material.IMAGES),
+    "evaluate.labels": _one_of(material.LABELS),
+    "evaluate.loss": _one_of(training.LOSSES),
     "evaluate.batch": _at_least(1),
     "evaluate.steps": _at_least(0),
     "compute.chunk": _at_least(1),

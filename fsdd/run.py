@@ -71,7 +71,7 @@ def prepare(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
     """
     config = configs.resolve(config)
     workdir.check_place(folder)
-    defaults = configs.flat(configs.default())
+    defaults = configs.defaults()
     for index, stage in enumerate(config.stages):
         workdir.check(folder / stage, relevant(config, config.stages[: index + 1]), defaults)
     translates = "translate" in config.stages and not (folder / "translate" / "result.json").is_file()

@@ -110,9 +110,9 @@ def _on_stream(run: Run, stage: str, step: Callable, fixed: sampling.Variables |
 
 def _optimiser(run: Run, stage: str):
     settings = run.config[stage]
-    return optimisers.build(
-        settings.optimiser, optimisers.cosine(settings.rate, configs.steps_of(run.config, stage), settings.final)
-    )
+    rate = optimisers.cosine(settings.rate, configs.steps_of(run.config, stage), settings.final)
+    moving = optimisers.build(settings.optimiser, rate)
+    return optimisers.of_images(moving) if run.config.labels == "hard" else moving
 
 
 def move_images(run: Run, stage: str, ipc: int, before: SyntheticSet) -> SyntheticSet:
@@ -213,7 +213,8 @@ def translate(run: Run, sources: dict[int, SyntheticSet]) -> SyntheticSet:
         lambda: run.real.images,
         folder / "autoencoder",
     )
-    labels = optimisers.build(settings.optimiser, settings.label_rate) if settings.labels else None
+    labels_move = settings.labels and config.labels == "learned"
+    labels = optimisers.build(settings.optimiser, settings.label_rate) if labels_move else None
     rate = optimisers.cosine(settings.rate, stream.steps, settings.final, settings.warmup)
     optimiser = translation.optimiser(optimisers.build(settings.optimiser, rate), labels)
     moving = tuple(sources[ipc] for ipc in ipcs)

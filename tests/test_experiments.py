@@ -19,7 +19,7 @@ from experiments import (
     frontier,
     held_out,
     one_net,
-    pixels,
+    plain,
     protocols,
     refine,
     report,
@@ -38,7 +38,6 @@ from fsdd import config as configs
 from fsdd import main, translators
 from fsdd import run as runs
 from fsdd.core.synthetic import SyntheticSet
-from fsdd.evaluation.training import Recipe
 from fsdd.io import workdir
 from fsdd.methods import nfr
 from fsdd.methods.streams import Draw, Real
@@ -60,7 +59,7 @@ SECOND = Row("second", "quickstart", TINY | {"stages": ("distill", "refine")}, a
 
 
 @pytest.mark.parametrize(
-    "row", [*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *frontier.ROWS], ids=lambda row: row.name
+    "row", [*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *frontier.ROWS, *plain.ROWS], ids=lambda row: row.name
 )
 def test_commands_give_the_rows_own_config(row):
     words = shlex.split(sweep.command(row))
@@ -72,7 +71,7 @@ def test_commands_give_the_rows_own_config(row):
 
 
 def test_row_names_are_unique():
-    names = [row.name for row in (*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *frontier.ROWS)]
+    names = [row.name for row in (*one_net.ROWS, *adaptation.ROWS, *refine.ROWS, *frontier.ROWS, *plain.ROWS)]
     assert len(names) == len(set(names))
 
 
@@ -289,23 +288,6 @@ def test_figures_are_drawn_from_what_there_is(tmp_path):
     assert {path.name for path in tmp_path.glob("*.png")} == {
         "figure1d_tag.png", "figure4_nfr_tag.png", "figure4_accuracy_tag.png",
     }  # fmt: skip
-
-
-def test_sets_are_scored_by_their_pixels_alone(tmp_path, monkeypatch):
-    """Cross-entropy on the images of a set learns their classes; a set that is done is not scored again."""
-    rng, told = np.random.default_rng(0), []
-    images, classes = rng.normal(size=(6, 8, 8, 1)).astype(np.float32), np.arange(6) % 3
-    network, recipe = ConvNet(3, width=8, depth=2), Recipe("adam", 1e-2, 0.0, "warmup_cosine", "none", steps=40)
-    variables = pixels.train(network, recipe, images, classes, jax.random.key(0), told.append)
-    assert (np.argmax(network.apply(variables, images).logits, -1) == classes).all()
-    assert sum(told) == 40
-    sweep.run(FIRST, tmp_path, None)
-    for _ in range(2):
-        arguments = [str(tmp_path / "first"), "--networks=2", f"--out={tmp_path / 'pixels.json'}"]
-        monkeypatch.setattr("sys.argv", ["pixels", *arguments])
-        pixels.main()
-    (row,) = json.loads((tmp_path / "pixels.json").read_text())["rows"]
-    assert row["set"] == "first" and len(row["accuracies"]) == 2
 
 
 def test_a_set_whose_values_are_left_as_they_are_scores_as_in_its_own_run(tmp_path, monkeypatch):

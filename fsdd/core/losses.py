@@ -6,6 +6,7 @@ Rows that are padding are left out of the means (`rows`, bool `[n]`), classes th
 
 import jax
 import jax.numpy as jnp
+import optax
 
 
 def _mean(values: jax.Array, rows: jax.Array | None) -> jax.Array:
@@ -17,6 +18,21 @@ def _mean(values: jax.Array, rows: jax.Array | None) -> jax.Array:
 def squared_error(prediction: jax.Array, labels: jax.Array, rows: jax.Array | None = None) -> jax.Array:
     """Squared error summed over classes, averaged over the batch: `[n, c]`, `[n, c]` -> scalar."""
     return _mean(jnp.sum(jnp.square(prediction - labels), axis=-1), rows)
+
+
+def half_squared_error(prediction: jax.Array, labels: jax.Array) -> jax.Array:
+    """Half of `squared_error`, as FRePo's JAX code trains networks."""
+    return 0.5 * squared_error(prediction, labels)
+
+
+def mean_squared_error(prediction: jax.Array, labels: jax.Array) -> jax.Array:
+    """Squared error averaged over classes, too, as FRePo's PyTorch code trains networks."""
+    return squared_error(prediction, labels) / labels.shape[-1]
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross-entropy of logits `[n, c]` and the classes for which labels `[n, c]` are highest: scalar."""
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, jnp.argmax(labels, -1)))
 
 
 def best_scale(prediction: jax.Array, labels: jax.Array) -> jax.Array:

@@ -53,6 +53,11 @@ class Whitening:
         return images * self.channel_std + self.channel_mean
 
 
+def quantise(pixels: np.ndarray) -> np.ndarray:
+    """Float pixels `[n, h, w, c]`, those outside [0, 1] brought to its ends, rounded to uint8."""
+    return np.rint(np.clip(pixels, 0, 1) * np.float32(255)).astype(np.uint8)
+
+
 def _unit(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.float32(255) if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import augment, loop
+from fsdd.core import augment, loop, losses
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.methods import optimisers, regression
 from fsdd.networks import sampling
 
 # FRePo's table of steps by number of synthetic images; between its entries we interpolate in logarithms.
 STEPS = {10: 1_000, 100: 2_000, 400: 5_000, 500: 5_000, 1_000: 10_000, 2_000: 40_000, 5_000: 40_000}
+LOSSES = ("squared", "cross_entropy")
 SCHEDULES = ("warmup_cosine", "warmup_times_cosine")
 
 
@@ -38,6 +39,7 @@ class Recipe:
         batch: synthetic images a step, at most.
         steps: 0 interpolates `STEPS`.
         mirror: whether the policy may flip images.
+        loss: one of `LOSSES`; for cross-entropy a row's class is the one whose label is highest.
     """
 
     optimiser: str = "adamw"
@@ -49,6 +51,13 @@ class Recipe:
     batch: int = 500
     steps: int = 0
     mirror: bool = True
+    loss: str = "squared"
+
+    @property
+    def loss_function(self) -> Callable[[jax.Array, jax.Array], jax.Array]:
+        """Of logits and labels, both `[n, classes]`."""
+        squared = losses.mean_squared_error if self.mean_over_classes else losses.half_squared_error
+        return losses.cross_entropy if self.loss == "cross_entropy" else squared
 
 
 def default_steps(images: int) -> int:
@@ -83,8 +92,8 @@ def _step(network: nn.Module, recipe: Recipe, optimiser: optax.GradientTransform
         batch_key, augment_key = jax.random.split(jax.random.fold_in(key, index))
         seen = synthetic.some(batch_key, recipe.batch)
         images = augment.augment(augment_key, seen.images, recipe.policy, recipe.mirror)
-        scale = 1 / seen.labels.shape[-1] if recipe.mean_over_classes else 0.5
-        return regression.step(state, images, seen.labels, network=network, optimiser=optimiser, scale=scale)
+        loss = recipe.loss_function
+        return regression.step(state, images, seen.labels, network=network, optimiser=optimiser, loss=loss)
 
     return step
 

@@ -1,22 +1,25 @@
 """A stored set as an image folder, for what reads nothing else."""
 
+import csv
 import os
 import pathlib
 import re
 import shutil
 
+import numpy as np
 from PIL import Image
 
 from fsdd.errors import UserError
 from fsdd.io.atomic import temporary_beside
 from fsdd.io.stored import StoredSet
 
-# Names that Windows keeps for devices, and those that readers of image folders take for splits.
-_RESERVED = {"aux", "con", "nul", "prn", "test", "train", "val", "validation"}
+_LABELS = "labels.csv"
+# Names that Windows keeps for devices, those that readers of image folders take for splits, and our own.
+_RESERVED = {"aux", "con", "nul", "prn", "test", "train", "val", "validation", _LABELS}
 
 
 def write_images(stored: StoredSet, folder: str | pathlib.Path) -> None:
-    """Write an image folder: `<class>/<k>.png`, 8 bits a channel.
+    """Write an image folder: `<class>/<k>.png`, 8 bits a channel, and `labels.csv`, the learned labels of each.
 
     A class folder has the class's name, with what file systems dislike replaced by "_". Where those names do not sort
     in the order of the classes, or clash, each has the class's index in front, so that readers that number the sorted
@@ -35,15 +38,19 @@ def write_images(stored: StoredSet, folder: str | pathlib.Path) -> None:
         raise UserError(f"{folder}: cannot be written: images have {channels} channels; PNG takes 1 or 3")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is there already and not an empty folder")
-    images = stored.eight_bits
+    images, labels = stored.eight_bits, np.asarray(stored.synthetic.labels)
     names = _folder_names(stored.class_names)
     digits = len(str(stored.ipc - 1))
     temporary = temporary_beside(folder.absolute())
     try:
-        for row, label in enumerate(stored.classes):
-            file = temporary / names[label] / f"{row % stored.ipc:0{digits}}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(images[row, :, :, 0] if channels == 1 else images[row]).save(file)
+        files = [f"{names[label]}/{row % stored.ipc:0{digits}}.png" for row, label in enumerate(stored.classes)]
+        for file, image in zip(files, images, strict=True):
+            (temporary / file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[:, :, 0] if channels == 1 else image).save(temporary / file)
+        with open(temporary / _LABELS, "w", newline="", encoding="utf-8") as table:
+            csv.writer(table).writerows(
+                [("file", *names), *((file, *row) for file, row in zip(files, labels, strict=True))]
+            )
         os.replace(temporary, folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error

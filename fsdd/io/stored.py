@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsdd.core.synthetic import SyntheticSet
-from fsdd.core.whitening import Whitening
+from fsdd.core.whitening import Whitening, quantise
 from fsdd.errors import UserError
 from fsdd.io.atomic import replacing_all
 
@@ -98,7 +98,7 @@ class StoredSet:
     @property
     def eight_bits(self) -> np.ndarray:
         """The pixels rounded to uint8, for viewing."""
-        return np.rint(self.pixels * np.float32(255)).astype(np.uint8)
+        return quantise(self.pixels)
 
     @property
     def hard_labels(self) -> np.ndarray:

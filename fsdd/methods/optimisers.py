@@ -2,6 +2,8 @@
 
 import optax
 
+from fsdd.core.synthetic import SyntheticSet
+
 OPTIMISERS = {"adam": optax.adam, "adamw": optax.adamw, "lamb": optax.lamb}
 
 
@@ -20,3 +22,9 @@ def cosine(rate: float, steps: int, final: float = 0.1, warmup: float = 0.0) -> 
 def build(name: str, schedule: optax.ScalarOrSchedule, **options) -> optax.GradientTransformation:
     """One of `OPTIMISERS` at a rate or schedule; options are optax's own."""
     return OPTIMISERS[name](schedule, **options)
+
+
+def of_images(moving: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Moves the images of a `SyntheticSet` and leaves its labels as they are."""
+    labels = SyntheticSet(images="images", labels="labels")
+    return optax.partition({"images": moving, "labels": optax.set_to_zero()}, labels)

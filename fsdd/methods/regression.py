@@ -1,5 +1,7 @@
 """A network moves: it learns a synthetic set's labels from its images, as in evaluation and in FRePo's pool."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import flax.struct
 import jax
@@ -29,19 +31,19 @@ def step(
     *,
     network: nn.Module,
     optimiser: optax.GradientTransformation,
-    scale: float = 0.5,
+    loss: Callable[[jax.Array, jax.Array], jax.Array] = losses.half_squared_error,
 ) -> tuple[State, jax.Array]:
     """One update on images `[n, h, w, c]` and labels `[n, classes]`, norms in training; with it the loss before.
 
-    `scale` is the factor of the squared error summed over classes.
+    `loss` is that of logits and labels, both `[n, classes]`.
     """
     rest = {name: value for name, value in state.variables.items() if name != "params"}
 
-    def loss(params):
+    def loss_of(params):
         output, updated = network.apply({"params": params, **rest}, images, train=True, mutable=list(rest))
-        return scale * losses.squared_error(output.logits, labels), updated
+        return loss(output.logits, labels), updated
 
     params = state.variables["params"]
-    (value, updated), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    (value, updated), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
     updates, moments = optimiser.update(gradient, state.optimiser, params)
     return State({"params": optax.apply_updates(params, updates), **updated}, moments), value

@@ -82,7 +82,7 @@ def check(config, folder: pathlib.Path) -> None:
     Raises:
         UserError: it cannot, or does not.
     """
-    workdir.check(folder / "pretrain", relevant(config), configs.flat(configs.default()))
+    workdir.check(folder / "pretrain", relevant(config), configs.defaults())
     if config.subsets.count < 2:
         raise UserError(f"config.subsets.count is {config.subsets.count}; allowed: at least 2, one is held out")
     if config.pretrain.subsets % jax.device_count():

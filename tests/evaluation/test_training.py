@@ -43,17 +43,26 @@ def test_the_jax_schedule_warms_up_and_decays():
     assert rates[1_000] == pytest.approx(3e-6, rel=1e-3)
 
 
-def test_training_is_adam_on_the_squared_error(synthetic):
+def _squared(logits, labels):
+    return 0.5 * jnp.mean(jnp.sum((logits - labels) ** 2, 1))
+
+
+def _entropy(logits, labels):
+    log_shares = logits - jnp.log(jnp.sum(jnp.exp(logits), 1, keepdims=True))
+    return -jnp.mean(jnp.sum(log_shares * (labels > 0), 1))
+
+
+@pytest.mark.parametrize("name, loss_of", [("squared", _squared), ("cross_entropy", _entropy)])
+def test_training_is_adam_on_the_loss(synthetic, name, loss_of):
     """A loop written out with optax, on the same start."""
-    recipe, key = dataclasses.replace(PLAIN, steps=5), jax.random.key(3)
+    recipe, key = dataclasses.replace(PLAIN, steps=5, loss=name), jax.random.key(3)
     schedule = training.rate_schedule(recipe, 5)
     optimiser = optax.adam(schedule)
     params = sampling.sample(NETWORK, jax.random.fold_in(key, 0), (8, 8, 1))["params"]
     moments = optimiser.init(params)
 
     def loss(params):
-        logits = NETWORK.apply({"params": params}, synthetic.images).logits
-        return 0.5 * jnp.mean(jnp.sum((logits - synthetic.labels) ** 2, 1))
+        return loss_of(NETWORK.apply({"params": params}, synthetic.images).logits, synthetic.labels)
 
     for _ in range(5):
         updates, moments = optimiser.update(jax.grad(loss)(params), moments, params)

@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 import os
@@ -293,6 +294,11 @@ def test_image_folder_round_trip(tmp_path, channels):
     assert np.abs(real.train_images / 255 - stored.pixels).max() <= 1 / 510 + 1e-6
     with Image.open(tmp_path / "out" / "name 2" / "10.png") as image:
         assert image.mode == {1: "L", 3: "RGB"}[channels]
+    with open(tmp_path / "out" / "labels.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["file", "name 0", "name 1", "name 2"]
+    assert [row[0] for row in rows[:2]] + [rows[-1][0]] == ["name 0/00.png", "name 0/01.png", "name 2/10.png"]
+    np.testing.assert_array_equal(np.array([row[1:] for row in rows], np.float32), stored.synthetic.labels)
 
 
 @pytest.mark.parametrize(
@@ -301,6 +307,7 @@ def test_image_folder_round_trip(tmp_path, channels):
         (("ant", "bee", "cat"), ["ant", "bee", "cat"]),
         (("a/b", "c:d", "e\n.."), ["a_b", "c_d", "e_"]),
         (("", "..", "train"), ["0", "1", "train_"]),
+        (("a", "b", "labels.csv"), ["a", "b", "labels.csv_"]),
         (("wolf", "ant", "cat"), ["0_wolf", "1_ant", "2_cat"]),
         (("Cat", "Dog", "cat"), ["0_Cat", "1_Dog", "2_cat"]),
         (("a?", "a_", "á" * 300), ["0_a_", "1_a_", "2_" + "á" * 58]),
@@ -308,7 +315,7 @@ def test_image_folder_round_trip(tmp_path, channels):
 )
 def test_class_folders_keep_names_and_order(tmp_path, names, folders):
     image_folder.write_images(make("standardize", names=names, ipc=1), tmp_path / "out")
-    assert sorted(os.listdir(tmp_path / "out")) == folders
+    assert sorted(folder.name for folder in (tmp_path / "out").iterdir() if folder.is_dir()) == folders
     real = load_folder(str(tmp_path / "out"), 0)
     np.testing.assert_array_equal(real.train_labels, [0, 1, 2])
 

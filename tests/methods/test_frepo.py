@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from fsdd.core import losses
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.methods import distillation, frepo, nfr, regression, streams
 from fsdd.networks import sampling
@@ -133,10 +134,10 @@ def test_dispatches_of_many_steps_are_the_same_steps(real, synthetic):
 def test_regression_is_the_squared_error_of_the_whole_network(synthetic):
     variables = sampling.sample(NETWORK, jax.random.key(0), (8, 8, 3))
     optimiser = optax.sgd(0.0)
-    for scale in (0.5, 1 / 3):
+    for loss_of, scale in ((losses.half_squared_error, 0.5), (losses.mean_squared_error, 1 / 3)):
         state, loss = regression.step(
             regression.init(variables, optimiser), synthetic.images, synthetic.labels,
-            network=NETWORK, optimiser=optimiser, scale=scale,
+            network=NETWORK, optimiser=optimiser, loss=loss_of,
         )  # fmt: skip
         output, _ = NETWORK.apply(variables, synthetic.images, train=True, mutable=["batch_stats"])
         wanted = scale * np.square(np.asarray(output.logits - synthetic.labels)).sum(1).mean()

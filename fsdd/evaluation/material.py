@@ -1,0 +1,34 @@
+"""What networks that score a set learn from: the set as it is, or what is left of it in plain images and classes."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from fsdd.core.synthetic import SyntheticSet, centred_labels
+from fsdd.core.whitening import Whitening, quantise
+
+# Whitened images as they were learned; their 8-bit pixels, whitened again; those pixels, standardised by channel.
+IMAGES = ("whitened", "rounded", "pixels")
+# The regression targets that were learned, or those of the class that each image was made for.
+LABELS = ("learned", "hard")
+
+
+def of(
+    synthetic: SyntheticSet, fitted: Whitening, images: str = "whitened", labels: str = "learned"
+) -> tuple[SyntheticSet, Whitening]:
+    """What networks learn from, and what test images pass through to be like it.
+
+    Args:
+        synthetic: the set at full size, whitened images `[n, h, w, c]`, as many of each class, sorted by class.
+        fitted: its whitening.
+        images: one of `IMAGES`.
+        labels: one of `LABELS`.
+    """
+    if labels == "hard":
+        count = synthetic.labels.shape[1]
+        classes = np.repeat(np.arange(count), len(synthetic) // count)
+        synthetic = synthetic.replace(labels=jnp.asarray(centred_labels(classes, count)))
+    if images == "whitened":
+        return synthetic, fitted
+    seen_by = Whitening(fitted.channel_mean, fitted.channel_std) if images == "pixels" else fitted
+    pixels = quantise(fitted.invert(synthetic.images))
+    return synthetic.replace(images=jnp.asarray(seen_by.apply(pixels))), seen_by
