@@ -116,7 +116,7 @@ VALUES = {
     "ipc is above the smallest class": (["ipc=7"], ["config.ipc is 7", "at most 6", "data"]),
     "seed is negative": (["seed=-1"], ["config.seed is -1", "from 0"]),
     "seed is too large": ([f"seed={2**32}"], ["config.seed is 4294967296", "2**32 - 1"]),
-    "unknown protocol": (["protocol=keras"], ["config.protocol is 'keras'", "torch, jax, best"]),
+    "unknown protocol": (["protocol=keras"], ["config.protocol is 'keras'", "torch, jax, best, plain"]),
     "unknown optimiser": (["distill.optimiser=sgd"], ["config.distill.optimiser is 'sgd'", "adam", "lamb"]),
     "rate is zero": (["distill.rate=0"], ["config.distill.rate is 0", "above 0"]),
     "rate is no number": (["distill.rate=nan"], ["config.distill.rate is nan", "above 0"]),
@@ -157,6 +157,13 @@ VALUES = {
     "unknown architecture": (["evaluate.architecture=lenet"], ["config.evaluate.architecture is 'lenet'", "vgg11"]),
     "unknown augmentation": (["evaluate.policy=mixup"], ["config.evaluate.policy is 'mixup'", "dsa"]),
     "unknown whitening": (["whitening.kind=pca"], ["config.whitening.kind is 'pca'", "zca"]),
+    "labels that are soft": (["labels=soft"], ["config.labels is 'soft'", "learned, hard"]),
+    "hard labels in a learned network": (
+        ["labels=hard", "method=bilevel"],
+        ["config.labels is 'hard'", "learned with the stage bilevel"],
+    ),
+    "unknown images to score by": (["evaluate.images=raw"], ["config.evaluate.images is 'raw'", "pixels"]),
+    "unknown loss to score by": (["evaluate.loss=hinge"], ["config.evaluate.loss is 'hinge'", "cross_entropy"]),
     "unknown dtype": (["network.dtype=float64"], ["config.network.dtype is 'float64'", "float32, bfloat16"]),
     "no test images": (
         ["dataset=digits", "test_fraction=0.0", "evaluate.networks=1"],

@@ -1,5 +1,6 @@
 """Stages beside the main job's: the learned distillation space, FRePo, other starts and sizes, and sets on the way."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -84,6 +85,27 @@ def test_small_images_are_stored_and_come_back_large(pooled):
     data = sources.load("digits", test_fraction=0.2)
     fields = {"evaluate.networks": 1, "evaluate.steps": 3}
     assert fsdd.evaluate(stored, data.test_images, data.test_labels, fields).shape == (1,)
+
+
+def test_a_set_for_plain_images_keeps_its_labels_and_is_scored_by_its_pixels(tmp_path):
+    stages = {"stages": ("distill", "translate", "frepo"), "evaluate.stages": ("start", "frepo")}
+    fields = {"protocol": "plain", "translate.networks": 3, "translate.rate": 1e-2, "translator.widths": (4, 4, 4)}
+    results = _run(tmp_path, **stages, **fields)
+    stored = fsdd.load(tmp_path / "synthetic.npz")
+    assert stored.whitening.kind == "standardize"
+    np.testing.assert_allclose(stored.synthetic.labels, np.eye(10) - 0.1, atol=1e-6)
+    for before, after in (("distill", "translate"), ("translate", "frepo")):
+        moved = _images(tmp_path / after / "set.npz") - _images(tmp_path / before / "set.npz")
+        assert np.abs(moved).max() > 1e-3
+    recipe = results["evaluations"][-1]["recipe"]
+    assert [recipe[name] for name in ("images", "labels", "loss")] == ["pixels", "hard", "cross_entropy"]
+    # What an image viewer shows is all that networks see: values between the levels of 8 bits change nothing.
+    data = sources.load("digits")
+    shares = fsdd.evaluate(stored, data.test_images, data.test_labels)
+    np.testing.assert_allclose(100 * shares, results["evaluations"][-1]["accuracies"], atol=0.006)
+    shown = stored.whitening.apply(stored.eight_bits)
+    rounded = dataclasses.replace(stored, synthetic=stored.synthetic.replace(images=shown))
+    np.testing.assert_array_equal(fsdd.evaluate(rounded, data.test_images, data.test_labels), shares)
 
 
 def test_a_set_that_was_not_kept_is_one_line(pooled):

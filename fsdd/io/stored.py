@@ -19,7 +19,10 @@ from fsdd.errors import UserError
 from fsdd.io.atomic import replacing_all
 
 FORMAT_VERSION = 1
-LABEL_KIND = "centred regression targets: started as (one-hot minus 1/C) / sqrt(C/10), then learned"
+LABEL_KIND = (
+    "centred regression targets: started as (one-hot minus 1/C) / sqrt(C/10), then learned, unless config.labels of "
+    "the provenance is 'hard'"
+)
 
 _MEANINGS = {
     "images": "the pixels rounded to 8 bits, for viewing; rows in the order of classes",

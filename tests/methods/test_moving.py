@@ -64,6 +64,19 @@ def test_every_optimiser_lowers_the_loss(draw, synthetic, name):
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.parametrize("name", sorted(optimisers.OPTIMISERS))
+def test_images_alone_move_as_they_do_beside_labels(draw, synthetic, name):
+    moving = optimisers.build(name, 1e-2)
+    both, alone = (
+        distillation.step(distillation.init(synthetic, one), draw, objective=OBJECTIVE, optimiser=one)[0].synthetic
+        for one in (moving, optimisers.of_images(moving))
+    )
+    np.testing.assert_allclose(alone.images, both.images, atol=1e-6)
+    np.testing.assert_array_equal(alone.labels, synthetic.labels)
+    assert np.abs(both.images - synthetic.images).max() > 1e-3
+    assert np.abs(both.labels - synthetic.labels).max() > 1e-3
+
+
 def _translation_state(translator, sources, labels=None, rate=0.05):
     optimiser = translation.optimiser(optax.sgd(rate), labels)
     variables = translation.fresh(translator, jax.random.key(1), (8, 8, 3))
