@@ -134,7 +134,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     lines = ["| row | set | accuracy (%) | networks used | distilling (s) | evaluation |", "|---|---|---|---|---|---|"]
     for result in results:
         for score in result["evaluations"]:
-            until = list(result["stages"])[: list(result["stages"]).index(score["stage"].partition("@")[0]) + 1]
+            stages, last = list(result["stages"]), score["stage"].partition("@")[0]
+            until = stages[: stages.index(last) + 1] if last in stages else []
             seconds = sum(result["stages"][stage]["wall_seconds"] for stage in until)
             seconds = score.get("distilling_seconds", seconds)
             used = sum(result["stages"][stage]["networks"] for stage in until)

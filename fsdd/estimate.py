@@ -8,6 +8,7 @@ import numpy as np
 
 from fsdd import config as configs
 from fsdd import translators
+from fsdd.core import compiling
 from fsdd.evaluation import training
 from fsdd.io import progress
 from fsdd.methods import translation
@@ -22,19 +23,24 @@ THERE_AND_BACK, TRAINING = 2, 3
 
 def seconds_per_image(network: ConvNet, chunk: jax.Array) -> float:
     """Wall seconds of one image's pass forward; `chunk` holds as many as pass at once, `[n, h, w, c]`."""
-    variables = sampling.sample(network, jax.random.key(0), chunk.shape[1:])
+    variables = _zeros(lambda key: sampling.sample(network, key, chunk.shape[1:]))
     return _seconds(lambda images: sampling.features(network, variables, images), chunk)
 
 
 def translator_seconds_per_image(translator: Translator, chunk: jax.Array) -> float:
     """The same for a translator."""
-    variables = translation.fresh(translator, jax.random.key(0), chunk.shape[1:])
+    variables = _zeros(lambda key: translation.fresh(translator, key, chunk.shape[1:]))
     return _seconds(lambda images: translator.apply(variables, images, train=False), chunk)
+
+
+def _zeros(fresh: Callable[[jax.Array], dict]) -> dict:
+    """Variables of the shapes that `fresh` draws: they take as long to pass, and nothing to make."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fresh, jax.random.key(0)))
 
 
 def _seconds(forward: Callable, chunk: jax.Array) -> float:
     """Median of three passes, by the image."""
-    forward, times = jax.jit(forward), []
+    forward, times = compiling.jit(forward), []
     jax.block_until_ready(forward(chunk))
     for _ in range(3):
         began = time.perf_counter()

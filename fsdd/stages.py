@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from fsdd import config as configs
 from fsdd import provenance, stage_files, starts, translators
-from fsdd.core import loop
+from fsdd.core import compiling, loop
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.io import checkpoint, progress, workdir
 from fsdd.io.resumable import Resumable
@@ -173,7 +173,7 @@ def learn_space(run: Run, stage: str, ipc: int, before: SyntheticSet) -> Synthet
         return bilevel.run(state, step_key, run.real, classes, settings.steps, **where, **fixed)
 
     near = bilevel.some(run.real, settings.batch, last_key)
-    distil = jax.jit(functools.partial(bilevel.distil, objective=run.objective, inner=inner))
+    distil = compiling.jit(functools.partial(bilevel.distil, objective=run.objective, inner=inner))
 
     def made(state):
         return distil(state.variables, before, near)
@@ -185,7 +185,8 @@ def learn_space(run: Run, stage: str, ipc: int, before: SyntheticSet) -> Synthet
 
 def _space(run: Run, ipc: int) -> sampling.Variables:
     """The network that the stage `bilevel` left."""
-    template = jax.eval_shape(lambda: starts.fixed_network(run))
+    shape = run.data.image_shape
+    template = jax.eval_shape(lambda: sampling.sample(run.objective.network, fixed_key(run.config), shape))
     return checkpoint.load_variables(run.stage_folder("bilevel", ipc) / "network", template, "network")
 
 

@@ -1,9 +1,8 @@
 """Where a run starts: the real images that S starts as, and the one fixed network."""
 
-import jax
 import numpy as np
 
-from fsdd.core import synthetic
+from fsdd.core import compiling, synthetic
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.io import progress
 from fsdd.methods import streams
@@ -31,7 +30,7 @@ def _herded(run: Run, count: int) -> np.ndarray:
     """Indices of `count` real images of each class, herded by their features in the one fixed network."""
     network, labels, chunk = run.objective.network, run.data.train_labels, run.config.compute.chunk
     variables = fixed_network(run)
-    features_of = jax.jit(lambda images: sampling.features(network, variables, images))
+    features_of = compiling.jit(lambda images: sampling.features(network, variables, images))
     found = []
     with progress.bar("herding", len(labels), unit="image") as bar:
         for label in range(run.data.num_classes):

@@ -13,6 +13,7 @@ import ml_collections
 
 from fsdd import config as configs
 from fsdd import provenance
+from fsdd.core import compiling
 from fsdd.errors import UserError
 from fsdd.io import checkpoint, workdir
 from fsdd.io.resumable import Resumable
@@ -165,7 +166,8 @@ def start(
     """
     if stored := folder_of(init):
         return load(translator, stored, image_shape)
-    fresh = translation.fresh(translator, jax.random.fold_in(key, 0), image_shape)
+    draw = compiling.jit(lambda key: translation.fresh(translator, key, image_shape))
+    fresh = draw(jax.random.fold_in(key, 0))
     if init == "fresh":
         return fresh
     if (folder / "card.json").is_file():

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from fsdd.core import compiling
+
 
 def steps_per_dispatch(limit: int, *stops: int) -> int:
     """The largest divisor up to `limit` of all steps at which a dispatch has to end; 0 does not count.
@@ -37,4 +39,4 @@ def dispatcher(step: Callable, size: int) -> Callable:
             return carry, jax.tree.map(lambda metric: metric[None], metrics)
         return jax.lax.scan(lambda c, i: step(c, i, *constants), carry, first + jnp.arange(size))
 
-    return jax.jit(many, donate_argnums=0)
+    return compiling.jit(many, donate_argnums=0)

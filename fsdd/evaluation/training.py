@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import augment, loop, losses
+from fsdd.core import augment, compiling, loop, losses
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.methods import optimisers, regression
 from fsdd.networks import sampling
@@ -106,7 +106,7 @@ def init(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.
         variables = sampling.sample(network, jax.random.fold_in(key, 0), synthetic.images.shape[1:])
         return regression.init(variables, optimiser)
 
-    return jax.jit(_map(start))(keys)
+    return compiling.jit(_map(start))(keys)
 
 
 def run(
@@ -207,7 +207,7 @@ def score(
         float64 `[k]`, shares of images classified right.
     """
 
-    @jax.jit
+    @compiling.jit
     def predict(variables, batch):
         return _map(lambda one: jnp.argmax(network.apply(one, batch).logits, -1))(variables)
 

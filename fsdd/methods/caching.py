@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import augment, loop, losses, mesh, synthetic
+from fsdd.core import augment, compiling, loop, losses, mesh, synthetic
 from fsdd.core.synthetic import Mask, SyntheticSet
 from fsdd.core.whitening import Whitening
 from fsdd.methods import distillation
@@ -152,9 +152,9 @@ class Programs:
             return state, jax.tree.map(jnp.mean, metrics)
 
         self._all_lanes = all_lanes
-        self._fill = jax.jit(self._over_lanes(functools.partial(_view, recipe), constants=4), donate_argnums=0)
-        self._loss = jax.jit(self._over_lanes(functools.partial(_loss, recipe), constants=1))
-        self._init = jax.jit(jax.vmap(functools.partial(distillation.init, optimiser=recipe.optimiser)))
+        self._fill = compiling.jit(self._over_lanes(functools.partial(_view, recipe), constants=4), donate_argnums=0)
+        self._loss = compiling.jit(self._over_lanes(functools.partial(_loss, recipe), constants=1))
+        self._init = compiling.jit(jax.vmap(functools.partial(distillation.init, optimiser=recipe.optimiser)))
 
     def _over_lanes(self, function: Callable, constants: int) -> Callable:
         """Map a function of one lane over all of them; its last arguments, so many, are the same for all."""

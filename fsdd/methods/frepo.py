@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fsdd.core import loop
+from fsdd.core import compiling, loop
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.methods import distillation, optimisers, regression
 from fsdd.methods.nfr import Objective
@@ -74,7 +74,7 @@ def init(
     image_shape: tuple[int, int, int],
 ) -> State:
     """Start from a synthetic set and fresh networks whose ages are staggered, for images of shape `(h, w, c)`."""
-    fresh = jax.jit(jax.vmap(lambda one: _fresh(objective, pool, one, image_shape)))
+    fresh = compiling.jit(jax.vmap(lambda one: _fresh(objective, pool, one, image_shape)))
     return State(distillation.init(synthetic, optimiser), fresh(jax.random.split(key, pool.size)), pool.ages())
 
 

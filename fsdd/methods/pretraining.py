@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import mesh
+from fsdd.core import compiling, mesh
 from fsdd.core.synthetic import Mask, SyntheticSet
 from fsdd.core.whitening import Whitening
 from fsdd.methods import translation
@@ -91,10 +91,10 @@ class Programs:
         self._network, self._cache_dtype = objective.network, cache_dtype
         fixed = {"translator": translator, "objective": objective, "axis": mesh.AXIS}
         step = self._on_cases(functools.partial(translation.pretrain, optimiser=optimiser, **fixed))
-        self._step = jax.jit(step, donate_argnums=0)
-        self.judge = jax.jit(self._on_cases(functools.partial(translation.judge, **fixed)))
-        self._sample = jax.jit(mesh.spread(self._networks, self.mesh, 0))
-        self._fill = jax.jit(mesh.spread(self._some_features, self.mesh, 2), donate_argnums=0)
+        self._step = compiling.jit(step, donate_argnums=0)
+        self.judge = compiling.jit(self._on_cases(functools.partial(translation.judge, **fixed)))
+        self._sample = compiling.jit(mesh.spread(self._networks, self.mesh, 0))
+        self._fill = compiling.jit(mesh.spread(self._some_features, self.mesh, 2), donate_argnums=0)
 
     def _on_cases(self, function: Callable) -> Callable:
         """Let `(shared, cases)` run where the cases are; what it returns is the same on all devices."""

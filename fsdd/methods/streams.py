@@ -20,7 +20,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from fsdd.core import loop
+from fsdd.core import compiling, loop
 from fsdd.networks import sampling
 
 
@@ -86,7 +86,7 @@ class Stream:
 
 
 def _features_of(network: nn.Module, cache_dtype: str) -> Callable:
-    @jax.jit
+    @compiling.jit
     def features(variables, images, rows):
         return sampling.features(network, variables, images[rows]).astype(cache_dtype)
 
@@ -110,7 +110,7 @@ def fill(
     count = min(stream.real_images or size, size)
     sample_key, rows_key = jax.random.split(key)
     if variables is None:
-        variables = _sample_many(network, jax.random.split(sample_key, stream.group), real.images.shape[1:])
+        variables = sampling.sampler(network, real.images.shape[1:])(jax.random.split(sample_key, stream.group))
     rows = jnp.stack([_choose(jax.random.fold_in(rows_key, i), size, count) for i in range(stream.group)])
     chunk = min(stream.chunk, count)
     # The last chunk is filled up with row 0: one compiled shape; what it adds is cut off below.
@@ -141,13 +141,10 @@ def _put(room: jax.Array, rows: jax.Array, at: jax.Array) -> jax.Array:
     return room.at[at].set(rows)
 
 
-_sample_many = jax.jit(sampling.sample_many, static_argnums=(0, 2))
-
-
 def fixed_network(network: nn.Module, groups_key: jax.Array, image_shape: tuple[int, int, int]) -> sampling.Variables:
     """The network of a stream of one, from the key that `run` is given for it."""
     sample_key, _ = jax.random.split(jax.random.fold_in(groups_key, 0))
-    many = _sample_many(network, jax.random.split(sample_key, 1), image_shape)
+    many = sampling.sampler(network, image_shape)(jax.random.split(sample_key, 1))
     return jax.tree.map(lambda leaf: leaf[0], many)
 
 

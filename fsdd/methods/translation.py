@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fsdd.core import loop, losses
+from fsdd.core import compiling, loop, losses
 from fsdd.core.synthetic import Mask, SyntheticSet, decode, encode
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw
@@ -190,14 +190,18 @@ def translate(
     chunks = [source.images[at : at + chunk] for at in range(0, len(source), chunk)]
     if statistics == "batch":
         variables = _with_statistics(translator, variables, chunks, factor)
-    apply = jax.jit(lambda images: encode(translator.apply(variables, decode(images, factor), train=False), factor))
+
+    @compiling.jit
+    def apply(images):
+        return encode(translator.apply(variables, decode(images, factor), train=False), factor)
+
     return source.replace(images=jnp.concatenate([apply(images) for images in chunks]))
 
 
 def _with_statistics(translator: Translator, variables: dict, chunks: list[jax.Array], factor: int) -> dict:
     """`variables` with the statistics of all chunks: a pass for each norm, since it sees what those before it leave."""
 
-    @jax.jit
+    @compiling.jit
     def moments(stats, images):
         """Means of what reaches each norm, and of its square, `[2, channels]`."""
         _, seen = translator.apply(

@@ -1,8 +1,13 @@
 """Random networks: draws from the distribution Theta, one or many as one stacked pytree."""
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from fsdd.core import compiling
 
 Variables = dict
 
@@ -15,6 +20,12 @@ def sample(network: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]
 def sample_many(network: nn.Module, keys: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
     """The variables of one network a key, `[k, ...]` in every leaf."""
     return jax.vmap(lambda key: sample(network, key, image_shape))(keys)
+
+
+@functools.cache
+def sampler(network: nn.Module, image_shape: tuple[int, int, int]) -> Callable[[jax.Array], Variables]:
+    """`sample_many` of keys `[k]`, compiled; one for each architecture and image shape."""
+    return compiling.jit(functools.partial(sample_many, network, image_shape=image_shape))
 
 
 def feature_size(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
