@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fsdd import config as configs
@@ -24,27 +25,28 @@ THERE_AND_BACK, TRAINING = 2, 3
 def seconds_per_image(network: ConvNet, chunk: jax.Array) -> float:
     """Wall seconds of one image's pass forward; `chunk` holds as many as pass at once, `[n, h, w, c]`."""
     variables = _zeros(lambda key: sampling.sample(network, key, chunk.shape[1:]))
-    return _seconds(lambda images: sampling.features(network, variables, images), chunk)
+    return _seconds(lambda variables, images: sampling.features(network, variables, images), variables, chunk)
 
 
 def translator_seconds_per_image(translator: Translator, chunk: jax.Array) -> float:
     """The same for a translator."""
     variables = _zeros(lambda key: translation.fresh(translator, key, chunk.shape[1:]))
-    return _seconds(lambda images: translator.apply(variables, images, train=False), chunk)
+    return _seconds(lambda variables, images: translator.apply(variables, images, train=False), variables, chunk)
 
 
 def _zeros(fresh: Callable[[jax.Array], dict]) -> dict:
-    """Variables of the shapes that `fresh` draws: they take as long to pass, and nothing to make."""
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fresh, jax.random.key(0)))
+    """Variables of the shapes that `fresh` draws: images pass them in the same time, and they take none to make."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fresh, jax.random.key(0)))
 
 
-def _seconds(forward: Callable, chunk: jax.Array) -> float:
+def _seconds(forward: Callable, variables: dict, chunk: jax.Array) -> float:
     """Median of three passes, by the image."""
+    # Variables are arguments: constants of zero might be folded.
     forward, times = compiling.jit(forward), []
-    jax.block_until_ready(forward(chunk))
+    jax.block_until_ready(forward(variables, chunk))
     for _ in range(3):
         began = time.perf_counter()
-        jax.block_until_ready(forward(chunk))
+        jax.block_until_ready(forward(variables, chunk))
         times.append(time.perf_counter() - began)
     return float(np.median(times)) / len(chunk)
 
