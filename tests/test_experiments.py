@@ -129,6 +129,12 @@ def test_the_ds_config_is_the_cell_that_it_quotes():
     assert configs.flat(configs.resolve(config)) == configs.flat(configs.resolve(cell))
 
 
+def test_a_row_of_real_images_has_its_line(tmp_path):
+    result = sweep.run(Row("real", "quickstart", TINY | {"stages": ()}), tmp_path, None)
+    line = sweep.table([result]).splitlines()[-1]
+    assert line.startswith("| real | start | ") and "| 0 | 0 | 1 x convnet" in line
+
+
 def test_a_row_starts_from_stages_that_were_made_alike():
     """All that both have, but for the rows of the paper's scale that share nothing but the distillation."""
     for cell in CELLS:
