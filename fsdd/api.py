@@ -113,7 +113,7 @@ def evaluate(
         raise UserError("config.evaluate.networks is 0; allowed: at least 1")
     network, recipe = pipeline.scorer(config, len(stored.class_names))
     settings, shares = config.evaluate, []
-    synthetic, seen_by = material.of(stored.decoded, stored.whitening, settings.images, settings.labels)
+    synthetic, seen_by = material.of(stored.decoded, stored.classes, stored.whitening, settings.images, settings.labels)
     seen = seen_by.apply(images)
     count, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
     with progress.bar(f"networks trained: {count}", count * steps) as bar:

@@ -83,7 +83,7 @@ def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, 
     """The stored set, and pictures of how it came about."""
     folder, data = context.folder, context.data
     factor = context.config.factor
-    classes = np.repeat(np.arange(data.num_classes), context.config.ipc * factor**2)
+    classes = _classes(context)
     figures = {
         stage: {name: value for name, value in result.items() if name != "curve"}
         for stage, result in results["stages"].items()
@@ -122,12 +122,18 @@ def _store(context: runs.Run, left: dict[str, SyntheticSet], results: dict[str, 
         pictures.curve(folder / "curves.png", series, xlabel="step of the stage", ylabel="NFR loss", log_x=True)
 
 
+def _classes(context: runs.Run) -> np.ndarray:
+    """The class that each image of the set was made for, int `[n]`."""
+    return np.repeat(np.arange(context.data.num_classes), context.config.ipc * context.config.factor**2)
+
+
 def evaluate(context: runs.Run, name: str, synthetic: SyntheticSet) -> dict[str, Any]:
     """Train fresh networks on one stage's set and score them on the test split; done ones are not repeated."""
     config, data = context.config, context.data
     settings, folder = config.evaluate, _evaluation_folder(context, name, synthetic)
     network, recipe = scorer(config, data.num_classes)
-    seen, seen_by = material.of(synthetic.decoded(config.factor), context.whitening, settings.images, settings.labels)
+    whole, classes = synthetic.decoded(config.factor), _classes(context)
+    seen, seen_by = material.of(whole, classes, context.whitening, settings.images, settings.labels)
     networks = [
         result
         for start in range(0, settings.networks, config.compute.networks_at_once)

@@ -13,20 +13,19 @@ LABELS = ("learned", "hard")
 
 
 def of(
-    synthetic: SyntheticSet, fitted: Whitening, images: str = "whitened", labels: str = "learned"
+    synthetic: SyntheticSet, classes: np.ndarray, fitted: Whitening, images: str = "whitened", labels: str = "learned"
 ) -> tuple[SyntheticSet, Whitening]:
     """What networks learn from, and what test images pass through to be like it.
 
     Args:
-        synthetic: the set at full size, whitened images `[n, h, w, c]`, as many of each class, sorted by class.
+        synthetic: the set at full size, whitened images `[n, h, w, c]`.
+        classes: int `[n]`, the class that each image was made for.
         fitted: its whitening.
         images: one of `IMAGES`.
         labels: one of `LABELS`.
     """
     if labels == "hard":
-        count = synthetic.labels.shape[1]
-        classes = np.repeat(np.arange(count), len(synthetic) // count)
-        synthetic = synthetic.replace(labels=jnp.asarray(centred_labels(classes, count)))
+        synthetic = synthetic.replace(labels=jnp.asarray(centred_labels(classes, synthetic.labels.shape[1])))
     if images == "whitened":
         return synthetic, fitted
     seen_by = Whitening(fitted.channel_mean, fitted.channel_std) if images == "pixels" else fitted

@@ -8,6 +8,8 @@ from fsdd.core import whitening
 from fsdd.core.synthetic import SyntheticSet
 from fsdd.evaluation import material
 
+CLASSES = np.arange(6) // 3
+
 
 @pytest.fixture(scope="module", params=["zca", "standardize"])
 def case(request):
@@ -20,7 +22,7 @@ def case(request):
 
 def test_as_it_was_learned_nothing_changes(case):
     fitted, learned = case
-    found, seen_by = material.of(learned, fitted)
+    found, seen_by = material.of(learned, CLASSES, fitted)
     assert seen_by is fitted
     np.testing.assert_array_equal(found.images, learned.images)
     np.testing.assert_array_equal(found.labels, learned.labels)
@@ -29,7 +31,7 @@ def test_as_it_was_learned_nothing_changes(case):
 @pytest.mark.parametrize("images", ["rounded", "pixels"])
 def test_images_are_those_of_eight_bits(case, images):
     fitted, learned = case
-    found, seen_by = material.of(learned, fitted, images)
+    found, seen_by = material.of(learned, CLASSES, fitted, images)
     bits = np.clip(fitted.invert(learned.images).astype(np.float64), 0, 1) * 255
     # What is seen, back to pixels by the textbook, is whole numbers from 0 to 255, the nearest to the learned ones.
     seen = np.asarray(found.images, np.float64)
@@ -49,6 +51,6 @@ def test_images_are_those_of_eight_bits(case, images):
 
 def test_hard_labels_are_those_of_the_classes(case):
     fitted, learned = case
-    found, _ = material.of(learned, fitted, labels="hard")
+    found, _ = material.of(learned, CLASSES, fitted, labels="hard")
     np.testing.assert_allclose(found.labels, [[0.5, -0.5]] * 3 + [[-0.5, 0.5]] * 3)
     np.testing.assert_array_equal(found.images, learned.images)
