@@ -20,7 +20,7 @@ ALLOWED = {
     "rules": {"core", "networks", "methods", "evaluation"},
     "presets": set(),
     "config": {"presets", "rules"},
-    "translators": {"networks", "methods", "io", "config", "provenance"},
+    "translators": {"core", "networks", "methods", "io", "config", "provenance"},
     "run": {"core", "networks", "methods", "evaluation", "data", "io", "config", "provenance", "translators"},
     "starts": {"core", "networks", "methods", "io", "run"},
     "stage_files": {"core", "io", "config", "provenance", "run"},
@@ -28,7 +28,7 @@ ALLOWED = {
         *("core", "networks", "methods", "io", "config", "provenance"),
         *("run", "translators", "starts", "stage_files"),
     },
-    "estimate": {"networks", "methods", "evaluation", "io", "config", "run", "translators"},
+    "estimate": {"core", "networks", "methods", "evaluation", "io", "config", "run", "translators"},
     "pretraining": {
         *("core", "networks", "methods", "data", "io"),
         *("config", "provenance", "rules", "run", "translators", "estimate"),
