@@ -68,7 +68,7 @@ def _changed(config: ml_collections.ConfigDict, fields: dict[str, Any]) -> ml_co
     for name, value in fields.items():
         value = str(value) if isinstance(value, pathlib.PurePath) else value
         if name not in known:
-            raise UserError(f"config.{name} is not a field; see fsdd/config.py for all of them")
+            raise UserError(f"config.{name} is not a field; see fsdd/fields.py for all of them")
         try:
             config.update_from_flattened_dict({name: value})
         except TypeError as error:

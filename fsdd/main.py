@@ -4,7 +4,7 @@
     python -m fsdd.main --inspect=FOLDER
 
 --config         a Python file whose get_config() returns the config, or the name of one in configs/: quickstart
---config.FIELD   another value for a field, such as --config.ipc=10; fsdd/config.py has all fields
+--config.FIELD   another value for a field, such as --config.ipc=10; fsdd/fields.py has all fields
 --workdir        where the run leaves everything; default runs/<name of the config file>
 --stage          run one stage of a config that pre-trains
 --inspect        look at the cached subsets of a workdir; exit status 1 if any of them is damaged
@@ -208,7 +208,7 @@ def _override(config: ml_collections.ConfigDict, arguments: list[str]) -> ml_col
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
     except Exception as error:  # ml_collections lets through what the parsers of values raise
-        raise UserError(f"{one_line(error)} (fsdd/config.py has the fields and their types)") from error
+        raise UserError(f"{one_line(error)} (fsdd/fields.py has the fields and their types)") from error
     return values.config
 
 

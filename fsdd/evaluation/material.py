@@ -23,6 +23,9 @@ def of(
         fitted: its whitening.
         images: one of `IMAGES`.
         labels: one of `LABELS`.
+
+    Returns:
+        The set, labels centred `[n, C]`, and the whitening to apply to test pixels.
     """
     if labels == "hard":
         synthetic = synthetic.replace(labels=jnp.asarray(centred_labels(classes, synthetic.labels.shape[1])))
