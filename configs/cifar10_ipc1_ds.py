@@ -19,5 +19,5 @@ def get_config():
     config.method = "translate"
     config.translate.init = "tiny_imagenet32"
     # As the sets were distilled that the translator learned on.
-    config.distill.uses, config.distill.batch, config.distill.rate = 60, 512, 0.025
+    config.distill.steps, config.distill.batch, config.distill.rate = 60, 512, 0.025
     return config

@@ -18,7 +18,7 @@ def get_config():
     config.ipc = 1
     config.method = "translate_refine"
     # As the sets were distilled that the translator learned on.
-    config.distill.uses, config.distill.batch, config.distill.rate = 60, 512, 0.025
+    config.distill.steps, config.distill.batch, config.distill.rate = 60, 512, 0.025
     config.translate.init = "tiny_imagenet32"
     config.translate.networks, config.translate.uses = 8, 25
     config.refine.networks, config.refine.uses = 32, 8

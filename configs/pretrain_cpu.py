@@ -17,7 +17,7 @@ def get_config():
     config.stages = ("cache", "pretrain")
     config.dataset = "tiny_imagenet32"
     distill = config.distill
-    distill.uses, distill.batch, distill.rate = 60, 512, 0.025
+    distill.steps, distill.batch, distill.rate = 60, 512, 0.025
     subsets = config.subsets
     subsets.count, subsets.classes_min, subsets.classes_max = 150, 10, 14
     subsets.images, subsets.synthetic, subsets.buckets = 3500, 14, 1

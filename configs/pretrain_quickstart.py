@@ -15,7 +15,7 @@ def get_config():
     config.stages = ("cache", "pretrain")
     config.dataset = "digits"
     config.network.width = 32
-    config.distill.uses = 200
+    config.distill.steps = 200
     config.distill.batch = 256
     config.distill.rate = 1e-2
     subsets = config.subsets

@@ -17,10 +17,10 @@ def get_config():
     config = configs.default()
     config.stages = ("cache", "pretrain")
     config.dataset = "tiny_imagenet32"
-    config.protocol = "torch"
+    config.protocol = "frepo_torch"
     config.network.cache_dtype = "bfloat16"
     distill = config.distill
-    distill.uses, distill.batch, distill.rate = 3000, 1024, 1e-3
+    distill.steps, distill.batch, distill.rate = 3000, 1024, 1e-3
     subsets = config.subsets
     subsets.count, subsets.classes_min, subsets.classes_max = 400, 10, 15
     subsets.images, subsets.synthetic, subsets.buckets = 2500, 30, 2

@@ -14,7 +14,7 @@ def get_config():
     config.ipc = 1
     config.network.width = 32
     config.stages = ("distill", "translate", "refine")
-    config.distill.uses = 500
+    config.distill.steps = 500
     config.translate.networks = 200
     config.translate.rate = 1e-3
     config.refine.uses = 8

@@ -18,13 +18,20 @@ import optax
 import threadpoolctl
 
 from experiments import sweep
-from fsdd import provenance
-from fsdd.core import loop
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.io import provenance
+from fsdd.core import descent
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.core.whitening import Whitening
 from fsdd.evaluation import training
 from fsdd.io import workdir
-from fsdd.methods import bilevel, caching, distillation, frepo, nfr, optimisers, streams, translation
+from fsdd.methods import bilevel
+from fsdd.methods import lanes
+from fsdd.methods import distillation
+from fsdd.methods import frepo
+from fsdd.methods import nfr
+from fsdd.methods import optimisers
+from fsdd.methods import streams
+from fsdd.methods import translation
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
@@ -58,14 +65,14 @@ def convolution_rate() -> float:
 def _lanes(network: ConvNet, variables: dict, adam: optax.GradientTransformation, rate: float) -> dict:
     """A step of four subsets of ten synthetic images at once."""
     rng = np.random.default_rng(0)
-    recipe = caching.Recipe(nfr.Objective(network), adam, 1, 256, 1, "none")
+    recipe = lanes.Recipe(nfr.Objective(network), adam, 1, 256, 1, "none")
     labels, plain = np.repeat(np.arange(10), 25), Whitening(np.zeros(3, np.float32), np.ones(3, np.float32))
-    lane = caching.lane(
+    lane = lanes.lane(
         rng.normal(size=(250, *SHAPE)).astype(np.float32), labels, np.arange(0, 250, 25), jax.random.key(0),
         whitening=plain, real=250, rows=10, classes=10,
     )  # fmt: skip
-    programs = caching.Programs(recipe, variables, plain, jax.devices())
-    lanes = programs.place(caching.stack([lane] * 4))
+    programs = lanes.Programs(recipe, variables, plain, jax.devices())
+    lanes = programs.place(lanes.stack([lane] * 4))
     features = programs.features(lanes, 50)
     taken = seconds(lambda: next(programs.run(lanes, features, programs.init(lanes))))
     return {"step": "cache, 4 subsets at once", "seconds": taken, "floor": 4 * IMAGES * FORWARD * 2 / rate}
@@ -129,7 +136,7 @@ def main() -> None:
     with threadpoolctl.threadpool_limits(1, "blas"):
         for name, (state, step, flops) in states.items():
             single = seconds(jax.jit(step), state, draw)
-            scanned = loop.dispatcher(lambda s, _, draw, step=step: step(s, draw), 10)
+            scanned = descent.dispatcher(lambda s, _, draw, step=step: step(s, draw), 10)
             many = seconds(lambda s, f=scanned, d=draw: f(jax.tree.map(jnp.copy, s), jnp.int32(0), d), state, repeats=3)
             rows.append({"step": name, "seconds": single, "in_scan": many / 10, "floor": flops / rate})
             print(rows[-1], flush=True)

@@ -12,10 +12,12 @@ import sys
 
 from configs import pretrain_cpu
 from experiments import bench, sweep
-from fsdd import pipeline, provenance
+from fsdd.distilling import pipeline
+from fsdd.io import provenance
 from fsdd.errors import UserError
 from fsdd.io import workdir
-from fsdd.pretraining import cache, inspection
+from fsdd.pretraining import cache
+from fsdd.pretraining import inspection
 
 FIELDS = {
     "distill.rate": 1e-3,

@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments import sweep
 from experiments.sweep import Row
-from fsdd import presets
+from fsdd.config import presets
 from fsdd.errors import UserError
 from fsdd.io import workdir
 

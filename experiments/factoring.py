@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from experiments import sweep
 from experiments.bench import seconds
-from fsdd import provenance
+from fsdd.io import provenance
 from fsdd.core import krr
 from fsdd.io import workdir
 

@@ -13,9 +13,11 @@ import sys
 from typing import Any
 
 from experiments import cells, sweep
-from fsdd import pipeline, provenance
+from fsdd.distilling import pipeline
+from fsdd.io import provenance
 from fsdd.errors import UserError
-from fsdd.io import pictures, workdir
+from fsdd.io import pictures
+from fsdd.io import workdir
 
 
 def _config(arguments: argparse.Namespace, ipc: int, fields: dict[str, Any]):

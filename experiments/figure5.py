@@ -23,11 +23,15 @@ import numpy as np
 
 from experiments import cells, sweep
 from fsdd import config as configs
-from fsdd import pipeline, provenance
+from fsdd.distilling import pipeline
+from fsdd.io import provenance
 from fsdd.data import sources
 from fsdd.errors import UserError
 from fsdd.evaluation import continual
-from fsdd.io import pictures, progress, stored, workdir
+from fsdd.io import pictures
+from fsdd.io import progress
+from fsdd.io import stored_set
+from fsdd.io import workdir
 
 ROWS = ("random", "herding", "baseline", "one_net", "without_adaptation", "with_adaptation", "refine")
 _DATASETS = {"smoke": "digits", "cpu": "cifar10", "paper": "cifar100"}
@@ -71,7 +75,7 @@ def learn(row: str, order: int, arguments: argparse.Namespace) -> dict[str, Any]
             sweep.borrow(config, root / f"{other}{suffix}", folder)
         results = pipeline.run(config, folder)
         seconds.append(round(sum(stage["wall_seconds"] for stage in results["stages"].values()), 2))
-        kept = stored.load(folder / "synthetic.npz", need_whitening=True)
+        kept = stored_set.load(folder / "synthetic.npz", need_whitening=True)
         whitening = whitening or kept.whitening
         images = whitening.apply(kept.whitening.invert(np.asarray(kept.decoded.images)))
         arrivals.append(continual.Arrival(classes, kept.decoded.replace(images=jax.numpy.asarray(images))))

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from experiments import cells, sweep, table3
-from fsdd.io import pictures, stored, workdir
+from fsdd.io import pictures
+from fsdd.io import stored_set
+from fsdd.io import workdir
 
 STARTS = ("without_pretraining", "with_autoencoder", "with_adaptation")
 PANELS = {
@@ -71,7 +73,7 @@ def draw(found: dict[str, dict[str, Any]], root: pathlib.Path, out: pathlib.Path
             pictures.curve(out / f"figure4_{key}_{tag}.png", lines, xlabel="step of adaptation", ylabel=label)
     kept = {name: folders[name] / "synthetic.npz" for name in PANELS if (folders[name] / "synthetic.npz").is_file()}
     if kept:
-        sets = {name: stored.load(path) for name, path in kept.items()}
+        sets = {name: stored_set.load(path) for name, path in kept.items()}
         first = next(iter(sets.values()))
         panels = {PANELS[name]: one.pixels for name, one in sets.items()}
         pictures.grid(out / f"figure3_{tag}.png", panels, first.classes, first.class_names)

@@ -17,11 +17,14 @@ import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import run as runs
-from fsdd.core import losses, synthetic, whitening
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.distilling import context as runs
+from fsdd.core import losses
+from fsdd.core import synthetic_set
+from fsdd.core import whitening
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.methods.nfr import Objective
-from fsdd.methods.streams import Draw, Real
+from fsdd.methods.streams import Draw
+from fsdd.methods.streams import Real
 from fsdd.networks import sampling
 
 CHUNK = 125
@@ -81,7 +84,7 @@ def of_target(config: ml_collections.ConfigDict, data_dir: str | None, networks:
     data = runs.load(config, config.test_fraction, config.validation_fraction)
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
     rows = np.random.default_rng(0).permutation(len(data.train_labels))[:images]
-    labels = synthetic.centred_labels(data.train_labels[rows], data.num_classes)
+    labels = synthetic_set.centred_labels(data.train_labels[rows], data.num_classes)
     real = Real(jnp.asarray(fitted.apply(data.train_images[rows])), jnp.asarray(labels))
     return Judge(runs.build_objective(config, data.num_classes), real, networks)
 

@@ -13,10 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from experiments import sweep
-from fsdd import provenance
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.io import provenance
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.io import workdir
-from fsdd.methods import bilevel, distillation, nfr, optimisers, streams, translation
+from fsdd.methods import bilevel
+from fsdd.methods import distillation
+from fsdd.methods import nfr
+from fsdd.methods import optimisers
+from fsdd.methods import streams
+from fsdd.methods import translation
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator

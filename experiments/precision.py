@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import sweep
-from fsdd import provenance
-from fsdd.core import krr, losses, synthetic, whitening
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.io import provenance
+from fsdd.core import krr
+from fsdd.core import losses
+from fsdd.core import synthetic_set
+from fsdd.core import whitening
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.data import sources
 from fsdd.io import workdir
 from fsdd.networks import sampling
@@ -61,10 +64,10 @@ def main() -> None:
     with jax.enable_x64(True):
         for initialisation, ipc in itertools.product(("torch", "lecun"), (1, 10)):
             network = ConvNet(10, norm="batch", initialisation=initialisation)
-            chosen = synthetic.choose_real(labels, 10, ipc, 0)
+            chosen = synthetic_set.choose_real(labels, 10, ipc, 0)
             variables = jax.tree.map(np.asarray, sampling.sample(network, jax.random.key(0), (32, 32, 3)))
-            start = synthetic.initial_labels(labels[chosen], 10)
-            real = synthetic.centred_labels(labels[-256:], 10)
+            start = synthetic_set.initial_labels(labels[chosen], 10)
+            real = synthetic_set.centred_labels(labels[-256:], 10)
             arrays = (variables, whitened[chosen], start, whitened[-256:], real)
             exact = evaluate(network, krr.predict, arrays, jnp.float64)
             for name, predict in SOLVERS.items():

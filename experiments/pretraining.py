@@ -14,9 +14,11 @@ import sys
 
 from configs import pretrain_cpu
 from experiments import sweep
-from fsdd import pipeline, provenance
+from fsdd.distilling import pipeline
+from fsdd.io import provenance
 from fsdd.errors import UserError
-from fsdd.io import pictures, workdir
+from fsdd.io import pictures
+from fsdd.io import workdir
 
 _RANDOM = {"translator.residual": False}
 # A short auto-encoding: at this size, reconstruction is learned in a fraction of a minute.

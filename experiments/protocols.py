@@ -9,7 +9,7 @@ that stands beside them like with like. Writes results/protocols_SCALE.json.
 from typing import Any
 
 from experiments import cells, rescored
-from fsdd import presets
+from fsdd.config import presets
 
 ROWS = tuple(name for name, method in cells.METHODS.items() if "factor" not in method.fields)
 WAYS = {

@@ -20,10 +20,11 @@ import numpy as np
 
 from experiments import held_out, sweep
 from fsdd import config as configs
-from fsdd import pipeline, provenance
-from fsdd import run as runs
+from fsdd.distilling import pipeline
+from fsdd.io import provenance
+from fsdd.distilling import context as runs
 from fsdd.core import whitening
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
 from fsdd.io import workdir
 

@@ -10,7 +10,7 @@ import pathlib
 import shutil
 
 from experiments import cells
-from fsdd import translators
+from fsdd.assembly import translators
 from fsdd.io import workdir
 
 LIMIT = 5_000_000

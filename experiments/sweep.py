@@ -16,8 +16,8 @@ from typing import Any
 import ml_collections
 
 from fsdd import config as configs
-from fsdd import pipeline
-from fsdd import run as runs
+from fsdd.distilling import pipeline
+from fsdd.distilling import context as runs
 from fsdd.errors import UserError
 from fsdd.io import workdir
 

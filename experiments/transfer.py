@@ -12,7 +12,8 @@ import pathlib
 from experiments import sweep
 from experiments.held_out import load, of_target
 from fsdd import config as configs
-from fsdd import pipeline, provenance
+from fsdd.distilling import pipeline
+from fsdd.io import provenance
 from fsdd.io import workdir
 
 # Digits are grey, 8x8, and have no mirror images.

@@ -25,15 +25,19 @@ import numpy as np
 from experiments import sweep
 from experiments.held_out import Judge, of_target
 from fsdd import config as configs
-from fsdd import pipeline, provenance, translators
-from fsdd import run as runs
-from fsdd.core.synthetic import SyntheticSet, centred_labels
-from fsdd.data import store
+from fsdd.distilling import pipeline
+from fsdd.io import provenance
+from fsdd.assembly import translators
+from fsdd.distilling import context as runs
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.core.synthetic_set import centred_labels
+from fsdd.pretraining import store
 from fsdd.errors import UserError
 from fsdd.io import workdir
 from fsdd.methods import translation
 from fsdd.methods.streams import Real
-from fsdd.pretraining import batches, cache
+from fsdd.pretraining import batches
+from fsdd.pretraining import cache
 
 STEPS, IMAGES, NETWORKS = 600, 500, 6
 GROUPS = ("learned on", "held out", "cifar10")

@@ -3,16 +3,47 @@
 import pathlib
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import pipeline, rules
+from fsdd.assembly import environment, keys, scorers
+from fsdd.config import Resolved, legacy
 from fsdd.data import sources
+from fsdd.distilling import pipeline
 from fsdd.errors import UserError
-from fsdd.evaluation import material, training
+from fsdd.evaluation import training, training_sets
 from fsdd.io import progress
-from fsdd.io import stored as storage
+from fsdd.io import stored_set as storage
+from fsdd.pretraining import job
+
+
+def run(config: Resolved, folder: pathlib.Path, stage: str | None = None) -> dict[str, Any]:
+    """Do what is not done yet of what a config asks for: distil a set and score it, or pre-train a translator.
+
+    Args:
+        config: what `fsdd.config.resolve` returns.
+        folder: the workdir; made if it is not there.
+        stage: the one stage to run of a config that pre-trains; None for all.
+
+    Returns:
+        What `<workdir>/results.json` holds.
+
+    Raises:
+        UserError: the config, the data or the workdir is bad; what was on disk is still there.
+    """
+    environment.prepare()
+    if config.stages and set(config.stages) <= set(configs.PRETRAINING):
+        return job.run(config, folder, stage)
+    if stage is not None:
+        raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
+    if jax.process_count() > 1:
+        raise UserError(
+            f"this is one of {jax.process_count()} processes of a job; allowed: one, or a config that pre-trains, such "
+            "as configs/pretrain_cpu.py"
+        )
+    return pipeline.run(config, folder)
 
 
 def distill(
@@ -33,8 +64,11 @@ def distill(
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
     folder = pathlib.Path(workdir).expanduser()
-    config = configs.few_networks(configs.default())
-    pipeline.run(_changed(config, {"dataset": str(dataset)} | (fields or {})), folder)
+    config = _change(configs.few_networks(configs.default()), {"dataset": str(dataset)} | (fields or {}))
+    resolved = configs.resolve(config)
+    if pretraining := [stage for stage in resolved.stages if stage in configs.PRETRAINING]:
+        raise UserError(f"stages has {pretraining[0]!r}, which distils no set; call fsdd.pretrain for it")
+    run(resolved, folder)
     return storage.load(folder / "synthetic.npz")
 
 
@@ -57,23 +91,22 @@ def pretrain(
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
     folder = pathlib.Path(workdir).expanduser()
-    given = {"dataset": str(dataset), "stages": rules.PRETRAINING} | (fields or {})
-    pipeline.run(_changed(configs.default(), given), folder)
+    given = {"dataset": str(dataset), "stages": configs.PRETRAINING} | (fields or {})
+    run(configs.resolve(_change(configs.default(), given)), folder)
     return folder / "translator"
 
 
-def _changed(config: ml_collections.ConfigDict, fields: dict[str, Any]) -> ml_collections.ConfigDict:
+def _change(config: ml_collections.ConfigDict, fields: dict[str, Any]) -> ml_collections.ConfigDict:
     """A config with some fields changed."""
-    known = configs.flat(config)
+    table = configs.table()
     for name, value in fields.items():
         value = str(value) if isinstance(value, pathlib.PurePath) else value
-        if name not in known:
-            raise UserError(f"config.{name} is not a field; see fsdd/fields.py for all of them")
+        if name not in table:
+            raise configs.unknown_field(name)
         try:
             config.update_from_flattened_dict({name: value})
         except TypeError as error:
-            allowed = f"a value like {known[name]!r}" if known[name] is not None else rules.RULES[name][1]
-            raise UserError(f"config.{name} is {value!r}; allowed: {allowed}") from error
+            raise configs.bad_value(name, value, table[name].values.words) from error
     return config
 
 
@@ -98,6 +131,30 @@ def evaluate(
     Raises:
         UserError: the set was loaded without its whitening, or images, labels or a field do not fit.
     """
+    images, labels = _accept_test_split(stored, test_images, test_labels)
+    config = configs.resolve(_change(_scored_as(stored), fields or {}))
+    if not config.evaluate.networks:
+        raise UserError("config.evaluate.networks is 0; allowed: at least 1")
+    environment.prepare()
+    network, recipe = scorers.build_scorer(config, len(stored.class_names))
+    settings, shares = config.evaluate, []
+    synthetic = training_sets.prepare(
+        stored.decoded, stored.classes, stored.whitening, settings.images, settings.labels
+    )
+    seen = training_sets.matching_whitening(stored.whitening, settings.images).apply(images)
+    steps = training.steps_of(recipe, len(synthetic))
+    with progress.bar(f"networks trained: {settings.networks}", settings.networks * steps) as bar:
+        for index in range(settings.networks):
+            key = keys.scoring_key(config.seed, index)[None]
+            state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
+            shares.append(training.score(network, training.variables(state), seen, labels))
+    return np.concatenate(shares)
+
+
+def _accept_test_split(
+    stored: storage.StoredSet, test_images: np.ndarray, test_labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Test images as uint8 `[n, h, w, c]` and labels as int32 `[n]`, found fit for a stored set."""
     if stored.whitening is None:
         raise UserError("the stored set has no whitening; load it from where its .whitening.npz is")
     images = sources.accepted_images("test_images", np.asarray(test_images))
@@ -108,26 +165,13 @@ def evaluate(
         raise UserError(f"test_labels: {len(labels)} for {len(images)} images; allowed: one for each, and at least one")
     if labels.max() >= len(stored.class_names):
         raise UserError(f"test_labels: label {labels.max()}; allowed: 0 to {len(stored.class_names) - 1}")
-    config = configs.resolve(_changed(_scored_as(stored), fields or {}))
-    if not config.evaluate.networks:
-        raise UserError("config.evaluate.networks is 0; allowed: at least 1")
-    network, recipe = pipeline.scorer(config, len(stored.class_names))
-    settings, shares = config.evaluate, []
-    synthetic, seen_by = material.of(stored.decoded, stored.classes, stored.whitening, settings.images, settings.labels)
-    seen = seen_by.apply(images)
-    count, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
-    with progress.bar(f"networks trained: {count}", count * steps) as bar:
-        for index in range(count):
-            keys = pipeline.scoring_key(config.seed, index)[None]
-            state = training.train(network, recipe, synthetic, keys, config.compute.dispatch, bar.update)
-            shares.append(training.score(network, state.variables, seen, labels))
-    return np.concatenate(shares)
+    return images, labels
 
 
 def _scored_as(stored: storage.StoredSet) -> ml_collections.ConfigDict:
     """The default config with what the run that made a set scored it by."""
-    config, made_by = configs.default(), stored.provenance.get("config", {})
-    wanted = {name for name in configs.flat(config) if name.startswith("evaluate.")} - {"evaluate.stages"}
+    config, made_by = configs.default(), legacy.modernise(stored.provenance.get("config", {}))
+    wanted = {name for name in configs.table() if name.startswith("evaluate.")} - {"evaluate.stages"}
     wanted |= {"dataset", "seed", "mirror", "network.width"}
     if not made_by.get("evaluate.networks"):
         # It scored none: as many as the default then.

@@ -4,7 +4,7 @@
     python -m fsdd.main --inspect=FOLDER
 
 --config         a Python file whose get_config() returns the config, or the name of one in configs/: quickstart
---config.FIELD   another value for a field, such as --config.ipc=10; fsdd/fields.py has all fields
+--config.FIELD   another value for a field, such as --config.ipc=10; all fields are listed below
 --workdir        where the run leaves everything; default runs/<name of the config file>
 --stage          run one stage of a config that pre-trains
 --inspect        look at the cached subsets of a workdir; exit status 1 if any of them is damaged
@@ -15,12 +15,15 @@ For several processes that share a workdir, on one host or many:
 --coordinator    or name one process's HOST:PORT, and with
 --processes      how many there are, and
 --process        which one this is, from 0
+
+FSDD_DEBUG=1 shows the traceback of an error; FSDD_CACHE names the folder of the user's cache, or is off.
 """
 
 import dataclasses
 import importlib.machinery
 import importlib.util
 import logging
+import os
 import pathlib
 import sys
 import threading
@@ -56,47 +59,69 @@ class Command:
 
 def run() -> None:
     """Entry point: 0 when done, 2 with one line on standard error for what a person can mend."""
-    _quieten()
+    debugged = bool(os.environ.get("FSDD_DEBUG"))
+    if not debugged:
+        _silence_libraries()
     try:
-        if any(argument in ("--help", "-h", "-help") for argument in sys.argv[1:]):
-            print(__doc__)
-            return
-        command = parse(sys.argv)
-        # Imported below because it takes seconds, which a mistyped flag need not wait for.
-        if isinstance(command, pathlib.Path):
-            from fsdd.pretraining import inspection
-
-            sys.exit(0 if inspection.inspect(command) else 1)
-        if command.processes is not None:
-            from fsdd import hosts
-
-            hosts.connect(**command.processes)
-        from fsdd import pipeline
-
-        report(pipeline.run(command.config, command.workdir, command.stage), command.workdir)
-    except UserError as error:
-        print(f"fsdd: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        print(f"fsdd: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
-    except (MemoryError, RuntimeError) as error:
-        # The second is JAX's, of a device.
-        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+        sys.exit(_run(sys.argv))
+    except (UserError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
+        line = _describe(error)
+        if line is None:
             raise
-        print(
-            "fsdd: out of memory; lower config.image_size, the group of a stage, or of config.compute chunk, "
-            "networks_at_once or lane_images",
-            file=sys.stderr,
+        if debugged:
+            traceback.print_exc()
+        print(f"fsdd: {line}", file=sys.stderr)
+        sys.exit(130 if isinstance(error, KeyboardInterrupt) else 2)
+
+
+def _run(argv: list[str]) -> int:
+    """Do what the command line asks for; the exit status."""
+    if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
+        from fsdd.config import reference
+
+        print(__doc__)
+        print(reference.as_text())
+        return 0
+    command = parse(argv)
+    # Imported below because it takes seconds, which a mistyped flag need not wait for.
+    if isinstance(command, pathlib.Path):
+        from fsdd.pretraining import inspection
+
+        return 0 if inspection.inspect(command) else 1
+    from fsdd import config as configs
+
+    config = configs.resolve(command.config)
+    if command.processes is not None:
+        from fsdd.pretraining import hosts
+
+        hosts.connect(**command.processes)
+    from fsdd import api
+    from fsdd.io import report
+
+    results = api.run(config, command.workdir, command.stage)
+    print("\n".join(report.describe(results, command.workdir)))
+    return 0
+
+
+def _describe(error: BaseException) -> str | None:
+    """One line on what a person can mend, or None for a fault of the program."""
+    if isinstance(error, UserError):
+        return " ".join(str(error).splitlines())
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror or error}"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; the same command goes on from the last checkpoint"
+    # A RuntimeError of this kind is JAX's, of a device.
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return (
+            "out of memory; lower config.image_size, the group of a stage, or of config.compute chunk, "
+            "networks_at_once or lane_images"
         )
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("fsdd: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+    return None
 
 
-def _quieten() -> None:
-    """Keep off the screen what libraries log, and what their threads cannot deliver: it is raised here, too."""
+def _silence_libraries() -> None:
+    """Silence the logs of libraries, and the duplicate errors of their threads: those are raised here, too."""
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     threading.excepthook = sys.unraisablehook = lambda _: None
@@ -119,7 +144,7 @@ def parse(argv: list[str]) -> Command | pathlib.Path:
         flags.DEFINE_integer(name, None, "", lower_bound=0, flag_values=known)
     known.set_gnu_getopt(True)
     try:
-        rest = known(argv, known_only=True)[1:]
+        rest = _join_values(known(argv, known_only=True)[1:])
     except flags.Error as error:
         raise UserError(f"{one_line(error)} (see --help)") from error
     _check_flags(rest)
@@ -195,11 +220,10 @@ def _override(config: ml_collections.ConfigDict, arguments: list[str]) -> ml_col
     """Apply `--config.FIELD=VALUE` arguments."""
     from fsdd import config as configs
 
-    fields = configs.flat(config)
-    names = [argument.lstrip("-").split("=")[0].partition("config.")[2] for argument in arguments]
+    names = [_field_of(argument) for argument in arguments]
     for name in names:
-        if name not in fields:
-            raise configs.unknown(name)
+        if name not in configs.table():
+            raise configs.unknown_field(name)
     if "method" in names and "stages" not in names:
         # Whoever names a method wants its stages, and not those of the file.
         config.stages = None
@@ -208,44 +232,30 @@ def _override(config: ml_collections.ConfigDict, arguments: list[str]) -> ml_col
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
     except Exception as error:  # ml_collections lets through what the parsers of values raise
-        raise UserError(f"{one_line(error)} (fsdd/fields.py has the fields and their types)") from error
-    return values.config
+        raise UserError(f"{one_line(error)} (--help lists the fields and what they may be)") from error
+    config = values.config
+    if "method" in names and "evaluate.stages" not in names:
+        # Of the sets that the file scores, those that the method makes.
+        made = ("start", *configs.methods().get(config.method, ()))
+        scored = tuple(name for name in config.evaluate.stages if name.partition("@")[0] in made)
+        config.evaluate.stages = scored
+    return config
 
 
-def report(results: dict, folder: pathlib.Path) -> None:
-    """Print what a run gave, and where it is."""
-    for stage, result in results["stages"].items():
-        if stage == "cache":
-            if not result["subsets"]:
-                print("cache: other processes are at all subsets")
-                continue
-            print(
-                f"cache: {result['subsets']} subsets, {result['bytes'] / 1e6:.1f} MB, {result['wall_seconds']:.0f} s "
-                f"in all, median NFR loss {result['before'][1]:.4f} -> {result['after'][1]:.4f}; look at it with "
-                f"--inspect={folder}"
-            )
-            continue
-        if stage == "pretrain":
-            held_out = result["held_out"]
-            waited = f" ({result['waited_for_data']:.1%} waiting for data)" if "waited_for_data" in result else ""
-            print(
-                f"pretrain: {result['steps']} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s"
-                f"{waited}; NFR loss of held-out subsets {held_out['untranslated']:.4f}, translated "
-                f"{held_out['translated']:.4f}; the translator is {folder / 'translator'}"
-            )
-            continue
-        loss = f", NFR loss {result['last']['nfr']:.4f}" if result["last"] else ""
-        print(
-            f"{stage:10s} {result['steps']:6d} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s "
-            f"(compiling {result['compile_seconds']:.0f} s){loss}"
-        )
-    for result in results["evaluations"]:
-        print(
-            f"accuracy of {result['stage']}: {result['mean']:.2f} +- {result['std']:.2f} % ({result['networks']} x "
-            f"{result['architecture']} of width {result['width']}, {result['steps']} steps)"
-        )
-    if results["evaluations"]:
-        print(f"stored {folder / 'synthetic.npz'}; look at {folder / 'synthetic.png'}")
+def _field_of(argument: str) -> str:
+    """The field that an argument names: `--config.ipc=5`, `--noconfig.mirror`."""
+    return argument.lstrip("-").split("=")[0].partition("config.")[2]
+
+
+def _join_values(arguments: list[str]) -> list[str]:
+    """`--config.FIELD VALUE` as `--config.FIELD=VALUE`."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and not argument.startswith("-") and joined[-1].startswith("-") and "=" not in joined[-1]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from fsdd import config as configs
-from fsdd import main, pipeline
+from fsdd import main
+from fsdd.distilling import pipeline
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
 from fsdd.methods import translation

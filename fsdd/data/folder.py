@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from fsdd.data import images
-from fsdd.data.real import RealSet
+from fsdd.data.decoded import decode_once
+from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
 
 _EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -49,7 +50,8 @@ def load_folder(path: str, image_size: int) -> RealSet:
         files += _labelled_files(tests[0], class_names)
         if tests[0].name != "test":
             notes = (f"{root.name}: there is no test/ folder; {tests[0].name}/ is the test set",)
-    pixels = _read([file for file, _ in files], image_size)
+    paths = [file for file, _ in files]
+    pixels = decode_once(paths, [image_size], lambda: {"pixels": _read(paths, image_size)})["pixels"]
     labels = np.array([label for _, label in files], np.int32)
     return RealSet(
         root.resolve().name, pixels[:count], labels[:count], pixels[count:], labels[count:], class_names, notes

@@ -9,7 +9,7 @@ import sklearn.datasets
 
 from fsdd.data import images
 from fsdd.data.folder import load_folder
-from fsdd.data.real import RealSet
+from fsdd.data.real_set import RealSet
 from fsdd.data.tfds import load_tfds
 from fsdd.errors import UserError, one_line
 

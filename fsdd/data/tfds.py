@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import os
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import tensorflow_datasets
 
 from fsdd.data import images
-from fsdd.data.real import RealSet
+from fsdd.data.decoded import decode_once
+from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError, one_line
 
 _CHUNK = 256  # records fetched per read
@@ -48,7 +50,14 @@ def load_tfds(name: str, data_dir: str | None, image_size: int) -> RealSet:
                 if len(candidate) and candidate[0][label_key] >= 0:  # withheld labels are stored as -1
                     test_split, test = split, candidate
                     break
-        pixels, labels = _read(name, [("train", train), (test_split, test)], image_key, label_key, image_size)
+        splits = [("train", train), (test_split, test)]
+        files = sorted(path for path in pathlib.Path(builder.data_path).iterdir() if path.is_file())
+        arrays = decode_once(
+            files,
+            [name, test_split, image_size],
+            lambda: _read(name, splits, image_key, label_key, image_size),
+        )
+        pixels, labels = arrays["pixels"], arrays["labels"]
     except (RuntimeError, OSError) as error:  # what array_record raises for missing and damaged files
         raise UserError(f"dataset {name!r}: cannot read {builder.data_path}: {one_line(error)}") from error
     notes = (f"{name}: no labelled test split; validation is the test set",) if test_split == "validation" else ()
@@ -108,8 +117,8 @@ def _keys(name: str, info: Any) -> tuple[str, str]:
 
 def _read(
     name: str, splits: list[tuple[str, Sequence]], image_key: str, label_key: str, image_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels uint8 `[n, h, h, c]` and labels int32 `[n]` of the splits, one after the other."""
+) -> dict[str, np.ndarray]:
+    """`pixels`, uint8 `[n, h, h, c]`, and `labels`, int32 `[n]`, of the splits, one after the other."""
     count = sum(len(source) for _, source in splits)
     labels = np.empty(count, np.int32)
     positions = itertools.count()
@@ -121,7 +130,7 @@ def _read(
                 labels[next(positions)] = record[label_key]
                 yield where, images.decode(io.BytesIO(record[image_key]), where, image_size)
 
-    return images.stack(decoded(), count, f"reading {name}"), labels
+    return {"pixels": images.stack(decoded(), count, f"reading {name}"), "labels": labels}
 
 
 def _records(source: Sequence) -> Iterator[dict]:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
 
 

@@ -5,7 +5,9 @@ same networks, batches and augmentations either way.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import augment, compiling, loop, losses
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.core import augmentation, chunks, compilation, descent, losses
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.methods import optimisers, regression
 from fsdd.networks import sampling
 
@@ -33,7 +35,7 @@ class Recipe:
         rate: peak learning rate.
         weight_decay: decoupled decay, for "adamw".
         schedule: one of `SCHEDULES`.
-        policy: one of `augment.POLICIES`.
+        policy: one of `augmentation.POLICIES`.
         mean_over_classes: whether the squared error is averaged over classes (FRePo's PyTorch code) or summed and
             halved (its JAX code).
         batch: synthetic images a step, at most.
@@ -85,28 +87,57 @@ def rate_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
     return lambda step: warmup(step) * cosine(step)
 
 
-def _step(network: nn.Module, recipe: Recipe, optimiser: optax.GradientTransformation) -> Callable:
-    """One training step of one network: `(state, index, key, synthetic) -> (state, loss)`."""
+class Programs(NamedTuple):
+    """The compiled programs of training and scoring, shared by all networks and sets of one kind.
 
-    def step(state, index, key, synthetic):
+    Attributes:
+        init: keys `[k]` to fresh networks in training, `[k, ...]` in every leaf.
+        loop: training steps; their constants are training keys `[k]` and the synthetic set.
+    """
+
+    init: Callable[[jax.Array], descent.State]
+    loop: descent.Loop
+
+
+@functools.cache
+def programs(network: nn.Module, recipe: Recipe, images: int, image_shape: tuple[int, int, int]) -> Programs:
+    """The programs of training a network by a recipe on sets of so many images of shape `(h, w, c)`.
+
+    They are made once: sets of one size, and networks that differ by their key alone, share them.
+    """
+    steps = steps_of(recipe, images)
+    options = {"weight_decay": recipe.weight_decay} if recipe.optimiser == "adamw" else {}
+    optimiser = optimisers.build(recipe.optimiser, rate_schedule(recipe, steps), **options)
+
+    def start(key):
+        return regression.init(sampling.sample(network, jax.random.fold_in(key, 0), image_shape), optimiser)
+
+    def one(state, index, key, synthetic):
         batch_key, augment_key = jax.random.split(jax.random.fold_in(key, index))
-        seen = synthetic.some(batch_key, recipe.batch)
-        images = augment.augment(augment_key, seen.images, recipe.policy, recipe.mirror)
+        seen = synthetic.subsample(batch_key, recipe.batch)
+        images = augmentation.augment(augment_key, seen.images, recipe.policy, recipe.mirror)
         loss = recipe.loss_function
         return regression.step(state, images, seen.labels, network=network, optimiser=optimiser, loss=loss)
 
-    return step
+    def all_at_once(states, index, keys, synthetic):
+        states, metrics = _map(lambda state, key: one(state, index, key, synthetic))(states, keys)
+        return states, jax.tree.map(jnp.mean, metrics)
+
+    return Programs(compilation.jit(_map(start)), descent.Loop(all_at_once))
 
 
-def init(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array) -> regression.State:
-    """Fresh networks, one a key `[k]`; every leaf has a leading `[k]`."""
-    optimiser = _optimiser(recipe, len(synthetic))
+def _programs_for(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet) -> Programs:
+    return programs(network, recipe, len(synthetic), synthetic.images.shape[1:])
 
-    def start(key):
-        variables = sampling.sample(network, jax.random.fold_in(key, 0), synthetic.images.shape[1:])
-        return regression.init(variables, optimiser)
 
-    return compiling.jit(_map(start))(keys)
+def init(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array) -> descent.State:
+    """Fresh networks, one a key `[k]`, as `regression.init`; every leaf has a leading `[k]`."""
+    return _programs_for(network, recipe, synthetic).init(keys)
+
+
+def variables(state: descent.State) -> sampling.Variables:
+    """The networks' variables, `[k, ...]` in every leaf."""
+    return regression.variables(state)
 
 
 def run(
@@ -114,11 +145,11 @@ def run(
     recipe: Recipe,
     synthetic: SyntheticSet,
     keys: jax.Array,
-    state: regression.State,
+    state: descent.State,
     *,
     start: int = 0,
     dispatch: int = 1,
-) -> Iterator[tuple[int, regression.State, dict]]:
+) -> Iterator[tuple[int, descent.State, descent.Metrics]]:
     """Train the networks of `init` on a synthetic set, all at once.
 
     Args:
@@ -131,21 +162,11 @@ def run(
         dispatch: the most steps per dispatch.
 
     Yields:
-        `(steps done, state, metrics)`; the state is donated to the next dispatch.
+        `(steps done, state, metrics)`, as `descent.Loop.run`.
     """
-    steps = steps_of(recipe, len(synthetic))
-    one = _step(network, recipe, _optimiser(recipe, len(synthetic)))
-
-    def all_at_once(states, index, keys, synthetic):
-        states, values = _map(lambda state, key: one(state, index, key, synthetic))(states, keys)
-        return states, {"loss": jnp.mean(values)}
-
     training_keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-    size = loop.steps_per_dispatch(dispatch, steps, start)
-    many = loop.dispatcher(all_at_once, size)
-    for position in range(start, steps, size):
-        state, metrics = many(state, jnp.int32(position), training_keys, synthetic)
-        yield position + size, state, metrics
+    loop, steps = _programs_for(network, recipe, synthetic).loop, steps_of(recipe, len(synthetic))
+    return loop.run(state, steps, training_keys, synthetic, start=start, dispatch=dispatch)
 
 
 def train(
@@ -155,7 +176,7 @@ def train(
     keys: jax.Array,
     dispatch: int = 1,
     watch: Callable[[int], object] = lambda _: None,
-) -> regression.State:
+) -> descent.State:
     """`init` and all of `run`: the networks after their last step; `watch` is told of so many more steps."""
     last, before = init(network, recipe, synthetic, keys), 0
     for position, state, metrics in run(network, recipe, synthetic, keys, last, dispatch=dispatch):
@@ -164,12 +185,6 @@ def train(
         watch(position - before)
         last, before = state, position
     return last
-
-
-def _optimiser(recipe: Recipe, images: int) -> optax.GradientTransformation:
-    options = {"weight_decay": recipe.weight_decay} if recipe.optimiser == "adamw" else {}
-    schedule = rate_schedule(recipe, steps_of(recipe, images))
-    return optimisers.build(recipe.optimiser, schedule, **options)
 
 
 def _map(function: Callable) -> Callable:
@@ -182,6 +197,17 @@ def _map(function: Callable) -> Callable:
         return jax.tree.map(lambda leaf: leaf[None], single)
 
     return mapped
+
+
+@functools.cache
+def classifier(network: nn.Module) -> Callable[[sampling.Variables, jax.Array], jax.Array]:
+    """`(variables [k, ...], images [n, h, w, c]) -> classes [k, n]`, compiled once for each network."""
+
+    @compilation.jit
+    def classify(variables, images):
+        return _map(lambda one: jnp.argmax(network.apply(one, images).logits, -1))(variables)
+
+    return classify
 
 
 def score(
@@ -198,7 +224,7 @@ def score(
     Args:
         network: the architecture.
         variables: `[k, ...]` in every leaf.
-        images: whitened `[n, h, w, c]`.
+        images: whitened `[n, h, w, c]`, on the host or on the device.
         classes: int `[n]`.
         chunk: images per dispatch.
         watch: is told of so many more images whenever some have been classified.
@@ -207,19 +233,15 @@ def score(
         float64 `[k]`, shares of images classified right.
     """
 
-    @compiling.jit
-    def predict(variables, batch):
-        return _map(lambda one: jnp.argmax(network.apply(one, batch).logits, -1))(variables)
+    classify, images = classifier(network), jnp.asarray(images)
+    done = 0
 
-    chunks = []
-    for at in range(0, len(images), chunk):
-        batch = jnp.asarray(images[at : at + chunk])
-        short = chunk - len(batch)
-        # Padding keeps one compiled shape; predictions of the padding are cut off.
-        chunks.append(predict(variables, jnp.pad(batch, ((0, short), (0, 0), (0, 0), (0, 0))))[:, : chunk - short])
-    predictions = []
-    for part in chunks:
-        predictions.append(np.asarray(part))
-        watch(part.shape[1])
-    predictions = np.concatenate(predictions, axis=1)
+    def tell(now: int) -> None:
+        nonlocal done
+        watch(now - done)
+        done = now
+
+    predictions = chunks.map_chunks(lambda some: classify(variables, some).T, images, chunk, tell)
+    predictions = np.asarray(predictions).T
+    watch(len(images) - done)
     return np.mean(predictions == np.asarray(classes), axis=1)

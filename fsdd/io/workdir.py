@@ -12,7 +12,7 @@ _ALLOWED = "allowed: a folder that you may write"
 
 
 def check_place(folder: pathlib.Path) -> None:
-    """See that a folder can be written to, or made; nothing is made.
+    """Check that a folder can be written to, or made; nothing is made.
 
     Raises:
         UserError: it or what it would be in is a file or read-only.
@@ -59,33 +59,36 @@ def read(path: pathlib.Path) -> dict[str, Any] | None:
     return value
 
 
-def check(folder: pathlib.Path, fields: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """See that a stage's folder is new or was made with these very config fields.
-
-    A field that did not exist when it was made had the value that it has by default.
+def check(folder: pathlib.Path, made_with: dict[str, Any] | None, fields: dict[str, Any]) -> None:
+    """Check that a stage's folder is new or was made with these very config fields.
 
     Raises:
-        UserError: it was made with others (the first that differs is named), or what it holds is damaged.
+        UserError: it was made with others (the first that differs is named), or its result is damaged.
     """
     read(folder / "result.json")
-    found = read(folder / "config.json")
-    if found is not None:
-        found = {name: defaults[name] for name in fields if name in defaults} | found
-    compare(folder, found, fields)
+    compare(folder, made_with, fields)
 
 
-def compare(folder: pathlib.Path, found: dict[str, Any] | None, fields: dict[str, Any], what: str = "config.") -> None:
-    """See that the fields `found` in a folder, if any, are these; `what` they are of stands before their names.
+def compare(
+    folder: pathlib.Path, made_with: dict[str, Any] | None, fields: dict[str, Any], what: str = "config."
+) -> None:
+    """Check that the fields of which a folder says it was made, if any, are these.
+
+    Args:
+        folder: which folder.
+        made_with: the fields stored there.
+        fields: those of today.
+        what: stands before a field's name in the error.
 
     Raises:
         UserError: the first that differs is named.
     """
-    if found is None:
+    if made_with is None:
         return
     wanted = json.loads(json.dumps(fields))
-    for name in wanted | found:
-        if wanted.get(name) != found.get(name):
+    for name in wanted | made_with:
+        if wanted.get(name) != made_with.get(name):
             raise UserError(
-                f"{folder} was made with {what}{name} = {found.get(name)!r}, now it is {wanted.get(name)!r}; "
+                f"{folder} was made with {what}{name} = {made_with.get(name)!r}, now it is {wanted.get(name)!r}; "
                 "name another --workdir, or delete that folder"
             )

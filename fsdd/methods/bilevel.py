@@ -7,7 +7,6 @@ inner steps; what happened within one is computed again on the way back: memory 
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 
 import flax.struct
 import jax
@@ -15,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import loop
-from fsdd.core.synthetic import SyntheticSet, encode, initial_labels
+from fsdd.core import descent
+from fsdd.core.synthetic_set import SyntheticSet, encode, initial_labels
 from fsdd.methods import distillation
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
@@ -37,7 +36,7 @@ class Inner:
         rate: alpha, its learning rate.
         batch: real images of each of the two losses.
         remat: whether a step is computed again on the way back, instead of kept.
-        unroll: steps written out in one turn of the loop; on CPU all, see `fsdd.core.loop`.
+        unroll: steps written out in one turn of the loop; on CPU all, see `fsdd.core.descent`.
     """
 
     steps: int = 16
@@ -49,39 +48,22 @@ class Inner:
 
 
 @flax.struct.dataclass
-class State:
-    """The distillation space on its way.
-
-    Attributes:
-        variables: of theta; its parameters move.
-        optimiser: optax's state for the parameters.
-    """
-
-    variables: sampling.Variables
-    optimiser: optax.OptState
-
-
-class Classes(flax.struct.PyTreeNode):
+class Classes:
     """Which real images are of which class: rows `[classes, most]`, padded, and how many `[classes]`."""
 
     rows: jax.Array
     counts: jax.Array
 
 
-def by_class(labels: np.ndarray, num_classes: int) -> Classes:
+def rows_by_class(labels: np.ndarray, num_classes: int) -> Classes:
     """The rows of each class, for int labels `[n]`."""
     rows = [np.flatnonzero(labels == label) for label in range(num_classes)]
-    counts = np.array([len(found) for found in rows])
-    padded = np.stack([np.pad(found, (0, counts.max() - len(found))) for found in rows])
+    counts = np.array([len(own) for own in rows])
+    padded = np.stack([np.pad(own, (0, counts.max() - len(own))) for own in rows])
     return Classes(jnp.asarray(padded), jnp.asarray(counts))
 
 
-def init(variables: sampling.Variables, optimiser: optax.GradientTransformation) -> State:
-    """Start from a network's variables."""
-    return State(variables, optimiser.init(variables["params"]))
-
-
-def start(real: Real, classes: Classes, ipc: int, factor: int, key: jax.Array) -> SyntheticSet:
+def choose_start(real: Real, classes: Classes, ipc: int, factor: int, key: jax.Array) -> SyntheticSet:
     """S as random real images, `ipc` different ones of each class, sorted by class; `factor` is that of `encode`."""
     count, most = classes.rows.shape
     order = jnp.where(jnp.arange(most) < classes.counts[:, None], jax.random.uniform(key, (count, most)), 2.0)
@@ -102,25 +84,18 @@ def distil(
         return move(state)[0], None
 
     one = jax.checkpoint(one) if inner.remat else one
-    start = distillation.init(synthetic, optimiser)
-    return jax.lax.scan(one, start, None, length=inner.steps, unroll=min(inner.unroll, inner.steps))[0].synthetic
+    start = descent.init(synthetic, optimiser)
+    return jax.lax.scan(one, start, None, length=inner.steps, unroll=min(inner.unroll, inner.steps))[0].moving
 
 
-def loss(
-    params: dict, rest: dict, synthetic: SyntheticSet, near: Real, judge: Draw, objective: Objective, inner: Inner
-) -> tuple[jax.Array, dict]:
-    """Loss in the judge's network of what was distilled from `synthetic` in theta, on the real images `near`."""
-    return objective(distil({"params": params, **rest}, synthetic, near, objective, inner), judge)
-
-
-def some(real: Real, count: int, key: jax.Array) -> Real:
+def choose_images(real: Real, count: int, key: jax.Array) -> Real:
     """`count` random real images, with replacement."""
     rows = jax.random.randint(key, (count,), 0, len(real.images))
     return Real(real.images[rows], real.labels[rows])
 
 
 def step(
-    state: State,
+    state: descent.State,
     key: jax.Array,
     real: Real,
     classes: Classes,
@@ -129,30 +104,17 @@ def step(
     optimiser: optax.GradientTransformation,
     inner: Inner,
     ipc: int,
-) -> tuple[State, dict[str, jax.Array]]:
-    """One update of theta (lines 3-13)."""
+) -> tuple[descent.State, descent.Metrics]:
+    """One update of theta (lines 3-13), a network in training as `regression.init` has it."""
     start_key, near_key, far_key, network_key = jax.random.split(key, 4)
-    synthetic = start(real, classes, ipc, objective.factor, start_key)
-    near, far = (some(real, inner.batch, one) for one in (near_key, far_key))
+    synthetic = choose_start(real, classes, ipc, objective.factor, start_key)
+    near, far = (choose_images(real, inner.batch, one) for one in (near_key, far_key))
     fresh = sampling.sample(objective.network, network_key, real.images.shape[1:])
     judge = Draw(fresh, sampling.features(objective.network, fresh, far.images), far.labels)
-    rest = {name: value for name, value in state.variables.items() if name != "params"}
-    params = state.variables["params"]
-    found = jax.value_and_grad(loss, has_aux=True)(params, rest, synthetic, near, judge, objective, inner)
-    (value, parts), gradient = found
-    updates, moments = optimiser.update(gradient, state.optimiser, params)
-    return State({"params": optax.apply_updates(params, updates), **rest}, moments), {"loss": value, **parts}
 
+    def loss(params, rest):
+        distilled = distil({"params": params, **rest}, synthetic, near, objective, inner)
+        value, parts = objective(distilled, judge)
+        return value, (rest, parts)
 
-def run(
-    state: State, key: jax.Array, real: Real, classes: Classes, steps: int, *, start: int = 0, dispatch: int = 1,
-    **settings,
-) -> Iterator[tuple[int, State, dict]]:  # fmt: skip
-    """Drive `step`, whose `settings` these are, to `steps`; yields like `streams.run`."""
-    size = loop.steps_per_dispatch(dispatch, steps, start)
-    many = loop.dispatcher(
-        lambda carry, t, real, classes: step(carry, jax.random.fold_in(key, t), real, classes, **settings), size
-    )
-    for position in range(start, steps, size):
-        state, metrics = many(state, jnp.int32(position), real, classes)
-        yield position + size, state, metrics
+    return descent.update(state, loss, optimiser)

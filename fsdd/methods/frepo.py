@@ -6,15 +6,14 @@ that they do not all go at once.
 """
 
 import dataclasses
-from collections.abc import Iterator
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
-from fsdd.core import compiling, loop
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.core import chunks, compilation, descent
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.methods import distillation, optimisers, regression
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
@@ -44,6 +43,13 @@ class Pool:
         """How many steps each network counts at the start, int `[size]`."""
         return jnp.arange(self.size) * (self.updates // self.size)
 
+    def replaced(self, steps: int, ages: jax.Array) -> int:
+        """How many networks gave way to fresh ones in so many steps, at whose end their ages are these.
+
+        Ages count from where they started up to `updates`, then from nought again.
+        """
+        return (int(self.ages().sum()) + steps - int(ages.sum())) // self.updates
+
     @property
     def optimiser(self) -> optax.GradientTransformation:
         """What trains its networks."""
@@ -51,17 +57,15 @@ class Pool:
 
 
 @flax.struct.dataclass
-class State:
-    """A synthetic set and the networks that follow it.
+class Members:
+    """The networks of a pool.
 
     Attributes:
-        moving: S and its optimiser.
-        members: the pool's networks in training, `[p, ...]` in every leaf.
+        networks: their states in training, `[p, ...]` in every leaf.
         ages: int `[p]`, how many steps each counts.
     """
 
-    moving: distillation.State
-    members: regression.State
+    networks: descent.State
     ages: jax.Array
 
 
@@ -72,18 +76,22 @@ def init(
     pool: Pool,
     key: jax.Array,
     image_shape: tuple[int, int, int],
-) -> State:
-    """Start from a synthetic set and fresh networks whose ages are staggered, for images of shape `(h, w, c)`."""
-    fresh = compiling.jit(jax.vmap(lambda one: _fresh(objective, pool, one, image_shape)))
-    return State(distillation.init(synthetic, optimiser), fresh(jax.random.split(key, pool.size)), pool.ages())
+) -> descent.State:
+    """Start from a synthetic set and fresh networks whose ages are staggered, for images of shape `(h, w, c)`.
+
+    The synthetic set moves; the rest is the pool's `Members`.
+    """
+    fresh = compilation.jit(jax.vmap(lambda one: _fresh(objective, pool, one, image_shape)))
+    members = Members(fresh(jax.random.split(key, pool.size)), pool.ages())
+    return descent.init(synthetic, optimiser, members)
 
 
-def _fresh(objective: Objective, pool: Pool, key: jax.Array, image_shape: tuple[int, int, int]) -> regression.State:
+def _fresh(objective: Objective, pool: Pool, key: jax.Array, image_shape: tuple[int, int, int]) -> descent.State:
     return regression.init(sampling.sample(objective.network, key, image_shape), pool.optimiser)
 
 
 def step(
-    state: State,
+    state: descent.State,
     key: jax.Array,
     real: Real,
     *,
@@ -92,55 +100,41 @@ def step(
     pool: Pool,
     batch: int = 1024,
     chunk: int = 1024,
-) -> tuple[State, dict[str, jax.Array]]:
+) -> tuple[descent.State, descent.Metrics]:
     """One update of S on `batch` random real images in a random network, and one of that network on S."""
     turn_key, rows_key, seen_key, fresh_key = jax.random.split(key, 4)
+    members = state.rest
     turn = jax.random.randint(turn_key, (), 0, pool.size)
-    member = jax.tree.map(lambda leaf: leaf[turn], state.members)
+    member = jax.tree.map(lambda leaf: leaf[turn], members.networks)
+    variables = regression.variables(member)
     rows = jax.random.randint(rows_key, (batch,), 0, len(real.images))
-    draw = Draw(member.variables, _features(objective, member, real.images, rows, chunk), real.labels[rows])
-    moving, member, metrics = move(
-        state.moving, member, draw, seen_key, objective=objective, optimiser=optimiser, pool=pool
+    features = chunks.map_chunks(
+        lambda some: sampling.features(objective.network, variables, real.images[some]), rows, chunk
     )
-    age = state.ages[turn] + 1
+    draw, settings = Draw(variables, features, real.labels[rows]), {"objective": objective, "pool": pool}
+    moving = descent.State(state.moving, (), state.optimiser)
+    moving, member, metrics = move(moving, member, draw, seen_key, optimiser=optimiser, **settings)
+    age = members.ages[turn] + 1
     grown = age >= pool.updates
     member = jax.lax.cond(grown, lambda: _fresh(objective, pool, fresh_key, real.images.shape[1:]), lambda: member)
-    members = jax.tree.map(lambda leaf, one: leaf.at[turn].set(one), state.members, member)
-    return State(moving, members, state.ages.at[turn].set(jnp.where(grown, 0, age))), metrics
+    networks = jax.tree.map(lambda leaf, one: leaf.at[turn].set(one), members.networks, member)
+    members = Members(networks, members.ages.at[turn].set(jnp.where(grown, 0, age)))
+    return descent.State(moving.moving, members, moving.optimiser), metrics
 
 
 def move(
-    moving: distillation.State,
-    member: regression.State,
+    moving: descent.State,
+    member: descent.State,
     draw: Draw,
     key: jax.Array,
     *,
     objective: Objective,
     optimiser: optax.GradientTransformation,
     pool: Pool,
-) -> tuple[distillation.State, regression.State, dict[str, jax.Array]]:
-    """S by the loss of a draw in a network, then the network by S as it now is, or by some of it that `key` draws."""
+) -> tuple[descent.State, descent.State, descent.Metrics]:
+    """S by the loss of a draw in a network, then the network by S as it now is, or by a part of it that `key` draws."""
     moving, metrics = distillation.step(moving, draw, objective=objective, optimiser=optimiser)
-    seen = moving.synthetic.some(key, pool.batch)
+    seen = moving.moving.subsample(key, pool.batch)
     images = seen.decoded(objective.factor).images
     member, _ = regression.step(member, images, seen.labels, network=objective.network, optimiser=pool.optimiser)
     return moving, member, metrics
-
-
-def _features(objective: Objective, member: regression.State, images: jax.Array, rows: jax.Array, chunk: int):
-    chunks = [
-        sampling.features(objective.network, member.variables, images[rows[at : at + chunk]])
-        for at in range(0, len(rows), chunk)
-    ]
-    return jnp.concatenate(chunks)
-
-
-def run(
-    state: State, key: jax.Array, real: Real, steps: int, *, start: int = 0, dispatch: int = 1, **settings
-) -> Iterator[tuple[int, State, dict]]:
-    """Drive `step`, whose `settings` these are, to `steps`; yields like `streams.run`."""
-    size = loop.steps_per_dispatch(dispatch, steps, start)
-    many = loop.dispatcher(lambda carry, t, real: step(carry, jax.random.fold_in(key, t), real, **settings), size)
-    for position in range(start, steps, size):
-        state, metrics = many(state, jnp.int32(position), real)
-        yield position + size, state, metrics

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fsdd.core import krr, losses
-from fsdd.core.synthetic import Mask, SyntheticSet
+from fsdd.core.synthetic_set import Mask, SyntheticSet
 from fsdd.methods.streams import Draw
 from fsdd.networks import sampling
 

@@ -2,7 +2,7 @@
 
 import optax
 
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.core.synthetic_set import SyntheticSet
 
 OPTIMISERS = {"adam": optax.adam, "adamw": optax.adamw, "lamb": optax.lamb}
 
@@ -24,7 +24,7 @@ def build(name: str, schedule: optax.ScalarOrSchedule, **options) -> optax.Gradi
     return OPTIMISERS[name](schedule, **options)
 
 
-def of_images(moving: optax.GradientTransformation) -> optax.GradientTransformation:
+def hold_labels(moving: optax.GradientTransformation) -> optax.GradientTransformation:
     """Moves the images of a `SyntheticSet` and leaves its labels as they are."""
     labels = SyntheticSet(images="images", labels="labels")
     return optax.partition({"images": moving, "labels": optax.set_to_zero()}, labels)

@@ -3,47 +3,40 @@
 from collections.abc import Callable
 
 import flax.linen as nn
-import flax.struct
 import jax
 import optax
 
-from fsdd.core import losses
+from fsdd.core import descent, losses
 from fsdd.networks import sampling
 
 
-@flax.struct.dataclass
-class State:
-    """A network in training: its variables and optax's state."""
-
-    variables: sampling.Variables
-    optimiser: optax.OptState
+def init(variables: sampling.Variables, optimiser: optax.GradientTransformation) -> descent.State:
+    """Start from a network's variables: its parameters move, the other collections are the rest."""
+    rest = {name: value for name, value in variables.items() if name != "params"}
+    return descent.init(variables["params"], optimiser, rest)
 
 
-def init(variables: sampling.Variables, optimiser: optax.GradientTransformation) -> State:
-    """Start from a network's variables."""
-    return State(variables, optimiser.init(variables["params"]))
+def variables(state: descent.State) -> sampling.Variables:
+    """The network's variables."""
+    return {"params": state.moving, **state.rest}
 
 
 def step(
-    state: State,
+    state: descent.State,
     images: jax.Array,
     labels: jax.Array,
     *,
     network: nn.Module,
     optimiser: optax.GradientTransformation,
     loss: Callable[[jax.Array, jax.Array], jax.Array] = losses.half_squared_error,
-) -> tuple[State, jax.Array]:
-    """One update on images `[n, h, w, c]` and labels `[n, classes]`, norms in training; with it the loss before.
+) -> tuple[descent.State, descent.Metrics]:
+    """One update on images `[n, h, w, c]` and labels `[n, classes]`, norms in training.
 
     `loss` is that of logits and labels, both `[n, classes]`.
     """
-    rest = {name: value for name, value in state.variables.items() if name != "params"}
 
-    def loss_of(params):
+    def loss_of(params, rest):
         output, updated = network.apply({"params": params, **rest}, images, train=True, mutable=list(rest))
-        return loss(output.logits, labels), updated
+        return loss(output.logits, labels), (updated, {})
 
-    params = state.variables["params"]
-    (value, updated), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
-    updates, moments = optimiser.update(gradient, state.optimiser, params)
-    return State({"params": optax.apply_updates(params, updates), **updated}, moments), value
+    return descent.update(state, loss_of, optimiser)

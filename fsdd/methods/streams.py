@@ -1,4 +1,4 @@
-"""Streams of (network, real features, real labels): who is used, and when.
+"""Streams of (network, real features, real labels): which of them serve each step.
 
 One description covers every row of the paper. A stream has K networks; each keeps the features of some real images
 and is used m times. They are held in groups of G, and a group's networks are served in turn:
@@ -20,7 +20,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from fsdd.core import compiling, loop
+from fsdd.core import chunks, compilation, descent
 from fsdd.networks import sampling
 
 
@@ -85,8 +85,11 @@ class Stream:
         return self.group * self.uses
 
 
-def _features_of(network: nn.Module, cache_dtype: str) -> Callable:
-    @compiling.jit
+@functools.cache
+def feature_program(network: nn.Module, cache_dtype: str = "float32") -> Callable:
+    """`(variables, images, rows) -> features [rows, d]` as they are kept, compiled once for each network."""
+
+    @compilation.jit
     def features(variables, images, rows):
         return sampling.features(network, variables, images[rows]).astype(cache_dtype)
 
@@ -98,7 +101,6 @@ def fill(
     network: nn.Module,
     real: Real,
     key: jax.Array,
-    features_of: Callable,
     variables: sampling.Variables | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> Group:
@@ -112,27 +114,18 @@ def fill(
     if variables is None:
         variables = sampling.sampler(network, real.images.shape[1:])(jax.random.split(sample_key, stream.group))
     rows = jnp.stack([_choose(jax.random.fold_in(rows_key, i), size, count) for i in range(stream.group)])
-    chunk = min(stream.chunk, count)
-    # The last chunk is filled up with row 0: one compiled shape; what it adds is cut off below.
-    padded = jnp.pad(rows, ((0, 0), (0, -count % chunk)))
-    features = None
+    program, features = feature_program(network, stream.cache_dtype), None
     for i in range(stream.group):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
-        chunks = []
-        for at in range(0, count, chunk):
-            chunks.append(features_of(one, real.images, padded[i, at : at + chunk]))
-            if watch is not None and at:
-                # One chunk behind, so that the device has work while we wait.
-                jax.block_until_ready(chunks[-2])
-                watch(i * count + at, stream.group * count)
-        done = jnp.concatenate(chunks)[:count]
+        told = watch and (lambda done, i=i: watch(i * count + done, stream.group * count))
+        kept = chunks.map_chunks(lambda some, one=one: program(one, real.images, some), rows[i], stream.chunk, told)
         # Features are the bulk of memory: those of a single network (all of T) are not copied, those of many go
         # into one buffer, since stacking them would need it twice.
         if stream.group == 1:
-            features = done[None]
+            features = kept[None]
         else:
-            room = jnp.zeros((stream.group, *done.shape), done.dtype) if features is None else features
-            features = _put(room, done, i)
+            room = jnp.zeros((stream.group, *kept.shape), kept.dtype) if features is None else features
+            features = _put(room, kept, i)
     return Group(variables, features, real.labels[rows])
 
 
@@ -180,7 +173,7 @@ def run(
     """Drive a moving part over a stream.
 
     Args:
-        stream: who is used, when.
+        stream: which network and which real features serve each step.
         network: the architecture of Theta.
         real: the real set.
         keys: the first determines the networks and the real images that each keeps, the second the minibatches.
@@ -196,17 +189,16 @@ def run(
         is donated to the next dispatch: copy it to keep it.
     """
     groups_key, batch_key = keys
-    size = loop.steps_per_dispatch(dispatch, stream.group_steps, start)
-    many = loop.dispatcher(lambda carry, t, group: step(carry, draw(stream, group, batch_key, t)), size)
-    features_of = _features_of(network, stream.cache_dtype)
+    dispatch = descent.steps_per_dispatch(dispatch, stream.group_steps, start)
+    loop = descent.Loop(lambda carry, t, group: step(carry, draw(stream, group, batch_key, t)))
+    given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
     position = start
     while position < stream.steps:
         index = position // stream.group_steps
-        given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
-        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), features_of, given, watch)
-        while position < min((index + 1) * stream.group_steps, stream.steps):
-            state, metrics = many(state, jnp.int32(position), group)
-            position += size
-            yield position, state, metrics
+        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), given, watch)
+        end = min((index + 1) * stream.group_steps, stream.steps)
+        for taken in loop.run(state, end, group, start=position, dispatch=dispatch):
+            position, state, metrics = taken
+            yield taken
         # The next group must not be computed while this one still fills memory.
         jax.block_until_ready(metrics)

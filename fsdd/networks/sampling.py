@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fsdd.core import compiling
+from fsdd.core import compilation
 
 Variables = dict
 
@@ -25,7 +25,7 @@ def sample_many(network: nn.Module, keys: jax.Array, image_shape: tuple[int, int
 @functools.cache
 def sampler(network: nn.Module, image_shape: tuple[int, int, int]) -> Callable[[jax.Array], Variables]:
     """`sample_many` of keys `[k]`, compiled; one for each architecture and image shape."""
-    return compiling.jit(functools.partial(sample_many, network, image_shape=image_shape))
+    return compilation.jit(functools.partial(sample_many, network, image_shape=image_shape))
 
 
 def feature_size(network: nn.Module, image_shape: tuple[int, int, int]) -> int:

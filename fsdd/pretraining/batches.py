@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from fsdd import run as runs
-from fsdd.core.synthetic import centred_labels
-from fsdd.data import store
+from fsdd.assembly import keys
+from fsdd.core.synthetic_set import centred_labels
 from fsdd.errors import UserError
-from fsdd.methods import caching
-from fsdd.methods.pretraining import Batch, Schedule
+from fsdd.methods import lanes
+from fsdd.methods.translator_training import Batch, Schedule
 from fsdd.pretraining import cache as caches
+from fsdd.pretraining import store
 from fsdd.pretraining.cache import Cache
 
 # One subset in so many is held out: the last of each ten, so that a store that grows holds out some at any size.
@@ -55,20 +55,20 @@ def source(cache: Cache, visible: int) -> store.Source:
             f"{cache.folder} lacks {len(missing)} of the {visible} subsets that config.subsets.count asks for; run "
             "--stage=cache first, or both stages"
         )
-    return store.Source(caches.look(cache))
+    return store.Source(caches.read_shards(cache))
 
 
 def stream(cache: Cache, visible: int, schedule: Schedule, start: int) -> Iterator[Batch]:
     """The batches that a schedule takes from step `start` on."""
     import grain
 
-    found = source(cache, visible)
-    root = jax.random.fold_in(runs.purpose_key(cache.config.seed, "pretrain"), _NETWORKS)
+    subsets = source(cache, visible)
+    root = jax.random.fold_in(keys.purpose_key(cache.config.seed, "pretrain"), _NETWORKS)
 
     def batch(number: int) -> Batch:
         bucket, chosen = choose(cache, visible, number)
-        drawn = keys(root, number, len(chosen)), (cache.config.seed, number, _NETWORKS)
-        return stack(cache, found, chosen, bucket, *drawn, mirror=cache.config.objective.flip)
+        drawn = draw_keys(root, number, len(chosen)), (cache.config.seed, number, _NETWORKS)
+        return stack(cache, subsets, chosen, bucket, *drawn, mirror=cache.config.objective.flip)
 
     numbers = grain.MapDataset.range(
         schedule.first_batch(start), schedule.first_batch(schedule.steps - 1) + schedule.group
@@ -87,10 +87,10 @@ def held_out(cache: Cache, visible: int) -> Batch:
 
 def judges(config, count: int) -> np.ndarray:
     """Key data of the networks that judge."""
-    return keys(runs.purpose_key(config.seed, "pretrain"), _JUDGES, count)
+    return draw_keys(keys.purpose_key(config.seed, "pretrain"), _JUDGES, count)
 
 
-def keys(root: jax.Array, number: int, count: int) -> np.ndarray:
+def draw_keys(root: jax.Array, number: int, count: int) -> np.ndarray:
     """Data of `count` random keys, uint32 `[count, 2]`."""
     return np.asarray(jax.random.key_data(jax.random.split(jax.random.fold_in(root, number), count)))
 
@@ -100,7 +100,7 @@ def whole(count: int) -> int:
     return -(-count // jax.device_count()) * jax.device_count()
 
 
-def own(lanes: int) -> range:
+def local_lanes(lanes: int) -> range:
     """Which lanes of a batch this process's devices work on."""
     share = lanes // jax.process_count()
     return range(jax.process_index() * share, (jax.process_index() + 1) * share)
@@ -108,7 +108,7 @@ def own(lanes: int) -> range:
 
 def stack(
     cache: Cache,
-    found: store.Source,
+    subsets: store.Source,
     chosen: Sequence[int],
     bucket: int,
     key: np.ndarray,
@@ -123,16 +123,16 @@ def stack(
     """
     most, real = cache.sampler.limits.classes_max, cache.config.pretrain.real_images
     parts = []
-    for lane in own(len(chosen)):
-        cached = found[found.indices.index(int(chosen[lane]))]
+    for lane in local_lanes(len(chosen)):
+        cached = subsets[subsets.indices.index(int(chosen[lane]))]
         rng = np.random.default_rng([*seed, 1 + lane])
         rows = rng.choice(len(cached.rows), real, replace=real > len(cached.rows))
         images = cached.images
         if mirror:
             turned = rng.random(len(images)) < 0.5
             images = np.where(turned[:, None, None, None], images[:, :, ::-1], images)
-        start, mask = caching.padded(images, cached.targets, bucket, most)
+        start, mask = lanes.padded(images, cached.targets, bucket, most)
         labels = centred_labels(cached.labels[rows], len(cached.classes))
         labels = np.pad(labels, ((0, 0), (0, most - labels.shape[1])))
         parts.append(Batch(start, mask, cache.data.train_images[cached.rows[rows]], labels, key[lane]))
-    return caching.stack(parts)
+    return lanes.stack(parts)

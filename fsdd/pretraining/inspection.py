@@ -5,12 +5,11 @@ import pathlib
 import numpy as np
 
 from fsdd import config as configs
-from fsdd import run as runs
-from fsdd.data import store
+from fsdd.assembly import real_sets
 from fsdd.errors import UserError
-from fsdd.io import pictures, workdir
-from fsdd.pretraining import pipeline
-from fsdd.pretraining.cache import identity, load_whitening
+from fsdd.io import pictures, whitening_files, workdir
+from fsdd.pretraining import job, store
+from fsdd.pretraining.cache import identity
 
 _SHOWN, _CLASSES = 4, 4
 
@@ -28,8 +27,8 @@ def inspect(folder: pathlib.Path) -> bool:
     card = workdir.read(place / "card.json")
     if card is None:
         raise UserError(f"--inspect is {str(folder)!r}, which has no cache/card.json; allowed: a workdir with a store")
-    found, damaged = store.shards(place)
-    figures = pipeline.summarise(found)
+    shards, damaged = store.shards(place)
+    figures = job.summarise(shards)
     print(f"{place}: subsets of {card['set']['name']}, network seed {card['config']['network.seed']}")
     for name, value in figures.items():
         spread = isinstance(value, list) and value
@@ -38,15 +37,15 @@ def inspect(folder: pathlib.Path) -> bool:
         print(f"  damaged: {path}: {reason}")
     if aside := list((place / "damaged").glob("*")):
         print(f"  {len(aside)} damaged shards were put aside in {place / 'damaged'}")
-    if found:
-        _draw_losses(place / "losses.png", found)
-        _draw_subsets(place, card, found)
+    if shards:
+        _draw_losses(place / "losses.png", shards)
+        _draw_subsets(place, card, shards)
     return not damaged
 
 
-def _draw_losses(path: pathlib.Path, found: list[store.Shard]) -> None:
+def _draw_losses(path: pathlib.Path, shards: list[store.Shard]) -> None:
     """The distribution of losses: each share of the subsets is below its value."""
-    subsets = [subset for shard in found for subset in shard.header["subsets"]]
+    subsets = [subset for shard in shards for subset in shard.header["subsets"]]
     shares = 100 * (np.arange(len(subsets)) + 0.5) / len(subsets)
     series = {
         "before": (shares, np.sort([subset["before"] for subset in subsets])),
@@ -56,19 +55,19 @@ def _draw_losses(path: pathlib.Path, found: list[store.Shard]) -> None:
     print(f"  look at {path}")
 
 
-def _draw_subsets(place: pathlib.Path, card: dict, found: list[store.Shard]) -> None:
+def _draw_subsets(place: pathlib.Path, card: dict, shards: list[store.Shard]) -> None:
     """Some classes of a few subsets: the real images they started from beside what became of them."""
     config = configs.default()
     names = ("dataset", "image_size", "seed")
     config.update({name: card["config"][name] for name in names} | {"data_dir": card["data_dir"]})
     config.classes = tuple(card.get("classes", ()))
     try:
-        data, whitening = runs.load(config), load_whitening(place / "whitening.npz")
+        data, whitening = real_sets.load_real_set(config), whitening_files.read(place / "whitening.npz")
         workdir.compare(place, card["set"], identity(data), f"another {config.dataset}: its ")
     except UserError as error:
         print(f"  no picture of subsets: {error}")
         return
-    source = store.Source(found)
+    source = store.Source(shards)
     before, after, rows, titles = [], [], [], []
     for position in np.unique(np.linspace(0, len(source) - 1, _SHOWN).round().astype(int)):
         cached = source[int(position)]

@@ -16,19 +16,20 @@ import jax
 import jax.numpy as jnp
 
 from fsdd import config as configs
-from fsdd import provenance, translators
-from fsdd import run as runs
+from fsdd.assembly import keys, networks, translators
+from fsdd.config import Resolved
+from fsdd.core import descent
 from fsdd.errors import Diverged, UserError
-from fsdd.io import checkpoint, progress, workdir
+from fsdd.io import checkpoint, progress, provenance, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.methods import optimisers, translation
-from fsdd.methods.pretraining import Programs, Schedule
+from fsdd.methods.translator_training import Schedule, TranslatorTrainer
 from fsdd.networks.translator import Translator
-from fsdd.pretraining import batches, learning_curve
+from fsdd.pretraining import batches, filling, learning_curve
 from fsdd.pretraining import cache as caches
 from fsdd.pretraining.cache import Cache
 
-# What the translator does not depend on: who looks at it.
+# Monitoring fields: the translator does not depend on them.
 _FREE = ("pretrain.target", "pretrain.every", "pretrain.held_out")
 # The claim of whoever pre-trains; subsets have lower numbers.
 CLAIM = 2**40 + 1
@@ -44,7 +45,7 @@ class Pretraining:
         cache: the store, its big set and its network.
         folder: the stage's folder.
         schedule: which batch serves which step.
-        programs: what batches run through.
+        trainer: moves the translator.
         judging: what judges, in networks of the full width.
         translator: what moves.
         interleaved: whether the stage itself fills the store as it goes.
@@ -53,8 +54,8 @@ class Pretraining:
     cache: Cache
     folder: pathlib.Path
     schedule: Schedule
-    programs: Programs
-    judging: Programs
+    trainer: TranslatorTrainer
+    judging: TranslatorTrainer
     translator: Translator
     interleaved: bool
 
@@ -76,13 +77,14 @@ class Pretraining:
         return batches.choose(self.cache, self.visible(turn), number)[1].tolist()
 
 
-def check(config, folder: pathlib.Path) -> None:
-    """See that a resolved config can be pre-trained with, and that what was in a workdir fits it.
+def check(config: Resolved, folder: pathlib.Path) -> None:
+    """Check that a resolved config can be pre-trained with, and that what was in a workdir fits it.
 
     Raises:
         UserError: it cannot, or does not.
     """
-    workdir.check(folder / "pretrain", relevant(config), configs.defaults())
+    fields, here = translator_fields(config), folder / "pretrain"
+    workdir.check(here, configs.compatible(workdir.read(here / "config.json"), fields), fields)
     if config.subsets.count < 2:
         raise UserError(f"config.subsets.count is {config.subsets.count}; allowed: at least 2, one is held out")
     if config.pretrain.subsets % jax.device_count():
@@ -94,12 +96,11 @@ def check(config, folder: pathlib.Path) -> None:
     learning_curve.check_target(config)
 
 
-def relevant(config) -> dict[str, Any]:
+def translator_fields(config: Resolved) -> dict[str, Any]:
     """The fields that the translator depends on."""
     parts = ("pretrain", "translator", *(("autoencoder",) if config.pretrain.init == "autoencoder" else ()))
-    own = {name: value for name, value in configs.flat(config).items() if name.split(".")[0] in parts}
-    own = {name: value for name, value in own.items() if name not in _FREE}
-    return caches.relevant(config) | own | {"subsets.count": config.subsets.count}
+    own = configs.select(config, parts, without=_FREE)
+    return caches.store_fields(config) | own | {"subsets.count": config.subsets.count}
 
 
 def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]
     stage, state = _begin(cache, here, interleaved)
     config, schedule = cache.config, stage.schedule
     if writes:
-        workdir.write(here / "config.json", relevant(config))
+        workdir.write(here / "config.json", translator_fields(config))
     resumable = Resumable(here, "pre-train", schedule.steps, config.compute.checkpoint_seconds, writes=writes)
     start, state = resumable.restore(state)
     points = [point for point in learning_curve.read(here) if point["step"] <= start]
@@ -141,31 +142,27 @@ def run(cache: Cache, folder: pathlib.Path, interleaved: bool) -> dict[str, Any]
     # Of the time since this process began; a run that was stopped and went on has that of its last process.
     figures |= {"waited_for_data": round(share, 5)} | provenance.summary()
     if writes:
-        card = {"made_in": caches.relevant(config), "config": relevant(config), "channels": stage.translator.channels}
-        checkpoint.save_variables(folder / "translator", _variables(state), card | figures | {"judged": points})
+        card = {
+            "made_in": caches.store_fields(config),
+            "config": translator_fields(config),
+            "channels": stage.translator.channels,
+        }
+        checkpoint.save_variables(
+            folder / "translator", translation.variables(state), card | figures | {"judged": points}
+        )
         workdir.write(here / "result.json", figures)
         resumable.discard()
     return figures
 
 
-def _variables(state: translation.State) -> dict:
-    return {"params": state.moving.params, "batch_stats": state.batch_stats}
-
-
-def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretraining, translation.State]:
+def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretraining, descent.State]:
     """The stage, and the translator where it starts."""
     config, shape = cache.config, cache.data.image_shape
     settings = config.pretrain
-    translator = translators.build(config, settings.init, shape[-1])
     rate = optimisers.cosine(settings.rate, settings.steps, settings.final, settings.warmup)
-    optimiser = translation.optimiser(optimisers.build(settings.optimiser, rate), None)
+    optimiser = translation.build_optimiser(optimisers.build(settings.optimiser, rate), None)
 
-    def programs(width: int) -> Programs:
-        objective = runs.build_objective(config, cache.sampler.limits.classes_max, width, settings.scaled)
-        compute = {"chunk": config.compute.chunk, "cache_dtype": config.network.cache_dtype}
-        return Programs(translator, objective, optimiser, jax.devices(), **compute)
-
-    key = jax.random.fold_in(runs.purpose_key(config.seed, "pretrain"), 0)
+    key = jax.random.fold_in(keys.purpose_key(config.seed, "pretrain"), 0)
 
     def images() -> jax.Array:
         pixels = cache.data.train_images
@@ -173,18 +170,24 @@ def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretr
 
     # Each process trains an auto-encoder for itself: they are the same.
     place = folder / "autoencoder" / str(jax.process_index())
-    start = translators.start(config, settings.init, translator, shape, key, images, place)
+    begun = translators.begin(config, settings.init, shape, key, images, place)
+
+    def build_trainer(width: int) -> TranslatorTrainer:
+        objective = networks.build_objective(config, cache.sampler.limits.classes_max, width, settings.scaled)
+        compute = {"chunk": config.compute.chunk, "cache_dtype": config.network.cache_dtype}
+        return TranslatorTrainer(begun.translator, objective, optimiser, jax.devices(), **compute)
+
     schedule = Schedule(settings.steps, settings.uses, settings.group)
-    stepping = programs(settings.width)
+    trainer = build_trainer(settings.width)
     # Of one width, both are the same programs, compiled once.
-    judging = stepping if settings.width in (0, config.network.width) else programs(config.network.width)
-    stage = Pretraining(cache, folder, schedule, stepping, judging, translator, interleaved)
-    return stage, translation.init(start, (), optimiser)
+    judging = trainer if settings.width in (0, config.network.width) else build_trainer(config.network.width)
+    stage = Pretraining(cache, folder, schedule, trainer, judging, begun.translator, interleaved)
+    return stage, translation.init(begun.variables, (), optimiser)
 
 
 def _steps(
-    stage: Pretraining, state: translation.State, start: int, waited: progress.Waited
-) -> Iterator[tuple[int, translation.State, dict]]:
+    stage: Pretraining, state: descent.State, start: int, waited: progress.Waited
+) -> Iterator[tuple[int, descent.State, dict]]:
     """All steps from `start` on, round after round; each round sees more of the store."""
     position, cache = start, stage.cache
     for turn in range(cache.config.pretrain.rounds):
@@ -194,7 +197,7 @@ def _steps(
             fill(cache, stage.visible(turn))
         schedule = dataclasses.replace(stage.schedule, steps=stage.end(turn))
         stream = waited.over(batches.stream(cache, stage.visible(turn), schedule, position))
-        for done, moved, metrics in stage.programs.run(schedule, stream, cache.whitening, state, position):
+        for done, moved, metrics in stage.trainer.run(schedule, stream, cache.whitening, state, position):
             yield done, moved, metrics
         position, state = done, moved
 
@@ -203,29 +206,29 @@ def fill(cache: Cache, count: int) -> None:
     """Cache this process's share of the first `count` subsets, and wait for the other processes of the job.
 
     Raises:
-        UserError: as `caches.fill`; where a distillation diverged, not as `Diverged`, whose step is none of the
+        UserError: as `filling.fill`; where a distillation diverged, not as `Diverged`, whose step is none of the
             translator's.
     """
     try:
-        caches.fill(cache, count)
+        filling.fill(cache, count)
         while caches.missing(cache, count):
             time.sleep(1)
-            caches.fill(cache, count)
+            filling.fill(cache, count)
     except Diverged as error:
         raise UserError(str(error)) from error
 
 
 def _judged(
     stage: Pretraining, resumable: Resumable, steps, points: list[dict]
-) -> Iterator[tuple[int, translation.State, dict]]:
+) -> Iterator[tuple[int, descent.State, dict]]:
     """Pass steps on; every so many, judge the translator and add a point to those of the curve."""
     every, total, cases = stage.cache.config.pretrain.every, stage.schedule.steps, None
     for position, state, metrics in steps:
         if position % every == 0 or position in (1, total):
             # Made here because an interleaved run has no subsets before its first step.
             cases = cases or learning_curve.cases(stage.cache, stage.judging, stage.visible(0))
-            found = learning_curve.point(stage.judging, _variables(state), cases)
-            points.append({"step": position, "seconds": round(resumable.elapsed, 1)} | found)
+            judged = learning_curve.point(stage.judging, translation.variables(state), cases)
+            points.append({"step": position, "seconds": round(resumable.elapsed, 1)} | judged)
             if jax.process_index() == 0:
                 learning_curve.write(stage.folder, points)
         yield position, state, metrics

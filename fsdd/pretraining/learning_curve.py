@@ -8,18 +8,21 @@ nothing chosen by this curve has seen a test image.
 import json
 import pathlib
 
+import jax
 import numpy as np
 
-from fsdd import translators
+from fsdd.assembly import translators
+from fsdd.config import legacy
 from fsdd.core import mesh, whitening
-from fsdd.core.synthetic import Mask, SyntheticSet, centred_labels
+from fsdd.core.synthetic_set import Mask, centred_labels
 from fsdd.data import sources
 from fsdd.errors import UserError
 from fsdd.io import pictures, workdir
 from fsdd.io.atomic import replacing
-from fsdd.methods import caching
-from fsdd.methods.pretraining import Batch, Programs
+from fsdd.io.synthetic_files import read_set
+from fsdd.methods import lanes
 from fsdd.methods.translation import Case
+from fsdd.methods.translator_training import Batch, TranslatorTrainer
 from fsdd.pretraining import batches
 from fsdd.pretraining.cache import Cache
 
@@ -27,7 +30,7 @@ _TARGET_IMAGES = 1000
 
 
 def check_target(config) -> None:
-    """See that a config's target is a finished run that distilled in the config's fixed network.
+    """Check that a config's target is a finished run that distilled in the config's fixed network.
 
     Raises:
         UserError: it is not.
@@ -46,20 +49,20 @@ def check_target(config) -> None:
             f"config.pretrain.target is {config.pretrain.target!r}, made with config.factor = "
             f"{results['config']['factor']}; allowed: a run with images of full size"
         )
-    translators.check_network(config, results["config"], f"the target {folder} was distilled")
+    translators.check_network(config, legacy.modernise(results["config"]), f"the target {folder} was distilled")
 
 
-def cases(cache: Cache, programs: Programs, visible: int) -> dict[str, Case]:
+def cases(cache: Cache, trainer: TranslatorTrainer, visible: int) -> dict[str, Case]:
     """What judges: subsets held out of the first `visible`, and the target if there is one."""
-    found = {"": programs.cases(batches.held_out(cache, visible), mesh.copied(programs.mesh, cache.whitening))}
+    judged = {"": trainer.cases(batches.held_out(cache, visible), mesh.copied(trainer.mesh, cache.whitening))}
     if cache.config.pretrain.target:
-        found["target_"] = _target(cache, programs)
-    return found
+        judged["target_"] = _target(cache, trainer)
+    return judged
 
 
-def _target(cache: Cache, programs: Programs) -> Case:
+def _target(cache: Cache, trainer: TranslatorTrainer) -> Case:
     folder = pathlib.Path(cache.config.pretrain.target).expanduser()
-    made_by = workdir.read(folder / "results.json")["config"]
+    made_by = legacy.modernise(workdir.read(folder / "results.json")["config"])
     data = sources.load(
         made_by["dataset"],
         data_dir=made_by["data_dir"] or cache.config.data_dir,
@@ -75,28 +78,27 @@ def _target(cache: Cache, programs: Programs) -> Case:
             f"channels; allowed: {cache.data.image_shape[-1]}, as the big set's, or 1"
         )
     fitted = whitening.fit(data.train_images, made_by["whitening.kind"], made_by["whitening.regularisation"])
-    with np.load(folder / "distill" / "set.npz") as arrays:
-        source = SyntheticSet(arrays["images"], arrays["labels"])
+    source = jax.tree.map(np.asarray, read_set(folder / "distill" / "set.npz"))
     count = batches.whole(cache.config.pretrain.held_out)
     rows = np.random.default_rng(cache.config.seed).permutation(len(data.train_labels))[:_TARGET_IMAGES]
     labels = centred_labels(data.train_labels[rows], data.num_classes)
     mask = Mask(np.ones(len(source.images), bool), np.ones(data.num_classes, bool))
-    lanes = batches.own(count)
-    key = batches.judges(cache.config, count)[lanes.start : lanes.stop]
+    local = batches.local_lanes(count)
+    key = batches.judges(cache.config, count)[local.start : local.stop]
     # The same set for each network that judges.
-    batch = caching.stack([Batch(source, mask, data.train_images[rows], labels, one) for one in key])
-    return programs.cases(batch, mesh.copied(programs.mesh, fitted))
+    batch = lanes.stack([Batch(source, mask, data.train_images[rows], labels, one) for one in key])
+    return trainer.cases(batch, mesh.copied(trainer.mesh, fitted))
 
 
-def point(programs: Programs, variables: dict, judged: dict[str, Case]) -> dict[str, float]:
+def point(trainer: TranslatorTrainer, variables: dict, judged: dict[str, Case]) -> dict[str, float]:
     """What a point of the curve says of a translator: NFR losses, and accuracies in percent, of ridge heads."""
-    found = {}
+    values = {}
     for name, case in judged.items():
-        for side, parts in zip(("translated", "untranslated"), programs.judge(variables, case), strict=True):
-            found[f"{name}{side}"] = float(parts["nfr"])
-            found[f"{name}scaled_{side}"] = float(parts["nfr_scaled"])
-            found[f"{name}accuracy_{side}"] = round(100 * float(parts["accuracy"]), 2)
-    return found
+        for side, parts in zip(("translated", "untranslated"), trainer.judge(variables, case), strict=True):
+            values[f"{name}{side}"] = float(parts["nfr"])
+            values[f"{name}scaled_{side}"] = float(parts["nfr_scaled"])
+            values[f"{name}accuracy_{side}"] = round(100 * float(parts["accuracy"]), 2)
+    return values
 
 
 def read(folder: pathlib.Path) -> list[dict]:

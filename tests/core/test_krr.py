@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsdd.core import krr, losses
+from fsdd.core import krr
+from fsdd.core import losses
 
 
 @pytest.fixture

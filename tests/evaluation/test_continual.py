@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsdd.core.synthetic import SyntheticSet, centred_labels
-from fsdd.evaluation import continual, training
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.core.synthetic_set import centred_labels
+from fsdd.evaluation import continual
+from fsdd.evaluation import training
 from fsdd.networks.convnet import ConvNet
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from fsdd.core.synthetic import SyntheticSet
+from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
 from fsdd.evaluation.training import Recipe
 from fsdd.networks import sampling

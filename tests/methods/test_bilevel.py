@@ -8,8 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from fsdd.core.synthetic import SyntheticSet
-from fsdd.methods import bilevel, nfr, streams
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.methods import bilevel
+from fsdd.methods import nfr
+from fsdd.methods import streams
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsdd.networks import layers, registry
+from fsdd.networks import layers
+from fsdd.networks import architectures
 from fsdd.networks.alexnet import AlexNet
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.layers import Output
@@ -62,7 +63,7 @@ def random_variables(network, images):
     ],
 )
 def test_parameter_counts(architecture, norm, classes, image_shape, parameters):
-    variables, _ = shapes(registry.build(architecture, classes, norm=norm), image_shape)
+    variables, _ = shapes(architectures.build(architecture, classes, norm=norm), image_shape)
     assert count(variables["params"]) == parameters
 
 
@@ -83,7 +84,7 @@ def test_parameter_counts(architecture, norm, classes, image_shape, parameters):
 )
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_output_shapes(architecture, image_shape, features, norm):
-    _, output = shapes(registry.build(architecture, 7, norm=norm), image_shape)
+    _, output = shapes(architectures.build(architecture, 7, norm=norm), image_shape)
     assert isinstance(output, Output)
     assert output.features.shape == (2, features)
     assert output.logits.shape == (2, 7)
@@ -92,7 +93,7 @@ def test_output_shapes(architecture, image_shape, features, norm):
 @pytest.mark.parametrize("architecture", CROSS)
 def test_small_grey_images_reach_the_logits(architecture):
     images = noise(3, 8, 8, 1)
-    network = registry.build(architecture, 4, width=8)
+    network = architectures.build(architecture, 4, width=8)
     output = jax.jit(network.apply)(random_variables(network, images), images)
     assert np.isfinite(output.logits).all()
     assert np.ptp(output.logits, axis=0).min() > 1e-3
@@ -172,7 +173,7 @@ NUMPY = {
 )
 def test_forward_agrees_with_numpy(architecture, side, norm):
     images = noise(2, side, side, 3)
-    network = registry.build(architecture, 5, width=4, norm=norm)
+    network = architectures.build(architecture, 5, width=4, norm=norm)
     variables = random_variables(network, images)
     output = jax.jit(network.apply)(variables, images)
     features = NUMPY[architecture](variables, images, norm)
@@ -185,7 +186,7 @@ def test_forward_agrees_with_numpy(architecture, side, norm):
 @pytest.mark.parametrize("architecture", ["vgg11", "resnet18"])
 def test_batch_norm_trains_on_the_batch_and_evaluates_on_what_it_saw(architecture):
     images = 3 * noise(6, 16, 16, 3) + 1
-    network = registry.build(architecture, 4, width=4, norm="batch")
+    network = architectures.build(architecture, 4, width=4, norm="batch")
     variables = random_variables(network, images)
     trained, moved = jax.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]))(variables, images)
     evaluate = jax.jit(network.apply)
@@ -211,7 +212,7 @@ def test_batch_norm_trains_on_the_batch_and_evaluates_on_what_it_saw(architectur
 @pytest.mark.parametrize("architecture", ["vgg11", "resnet18"])
 def test_instance_norm_standardises_each_channel_of_each_image(architecture):
     images = noise(2, 16, 16, 3) * np.array([1, 7], np.float32)[:, None, None, None] + 2
-    network = registry.build(architecture, 4, width=4, norm="instance")
+    network = architectures.build(architecture, 4, width=4, norm="instance")
     variables = random_variables(network, images)
     _, state = jax.jit(lambda v, x: network.apply(v, x, capture_intermediates=True))(variables, images)
     normalised = np.asarray(state["intermediates"]["GroupNorm_0"]["__call__"][0])
@@ -224,7 +225,7 @@ def test_instance_norm_standardises_each_channel_of_each_image(architecture):
 
 @pytest.mark.parametrize("architecture", CROSS)
 def test_torch_initialisation_is_uniform_in_one_over_root_fan_in(architecture):
-    network = registry.build(architecture, 10, width=16, initialisation="torch")
+    network = architectures.build(architecture, 10, width=16, initialisation="torch")
     parameters = network.init(QUICK_KEY, noise(1, 16, 16, 3))["params"]
     layers = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
@@ -252,28 +253,28 @@ def test_lecun_initialisation_has_unit_gain_and_no_biases():
 
 @pytest.mark.parametrize("architecture", CROSS)
 def test_bfloat16_keeps_float32_parameters(architecture):
-    network = registry.build(architecture, 3, width=4, dtype=jnp.bfloat16)
+    network = architectures.build(architecture, 3, width=4, dtype=jnp.bfloat16)
     variables, output = shapes(network, (16, 16, 3))
     assert output.logits.dtype == output.features.dtype == jnp.bfloat16
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
 
 def test_registry_builds_what_it_names():
-    assert registry.ARCHITECTURES == ("convnet", "alexnet", "vgg11", "resnet18")
-    assert registry.build("convnet", 10) == ConvNet(10)
-    assert registry.build("convnet", 10, width=32, depth=2, norm="batch") == ConvNet(10, 32, 2, "batch")
-    assert registry.build("alexnet", 10) == AlexNet(10, 128)
-    assert registry.build("vgg11", 10, initialisation="torch") == VGG11(10, 64, "none", "torch")
-    assert registry.build("resnet18", 5, width=8, depth=9, dtype=jnp.bfloat16) == ResNet18(5, 8, dtype=jnp.bfloat16)
+    assert architectures.ARCHITECTURES == ("convnet", "alexnet", "vgg11", "resnet18")
+    assert architectures.build("convnet", 10) == ConvNet(10)
+    assert architectures.build("convnet", 10, width=32, depth=2, norm="batch") == ConvNet(10, 32, 2, "batch")
+    assert architectures.build("alexnet", 10) == AlexNet(10, 128)
+    assert architectures.build("vgg11", 10, initialisation="torch") == VGG11(10, 64, "none", "torch")
+    assert architectures.build("resnet18", 5, width=8, depth=9, dtype=jnp.bfloat16) == ResNet18(5, 8, dtype=jnp.bfloat16)
 
 
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="lenet"):
-        registry.build("lenet", 10)
+        architectures.build("lenet", 10)
     with pytest.raises(ValueError, match="layer"):
-        shapes(registry.build("vgg11", 10, norm="layer"), (8, 8, 1))
+        shapes(architectures.build("vgg11", 10, norm="layer"), (8, 8, 1))
     with pytest.raises(ValueError, match="xavier"):
-        shapes(registry.build("resnet18", 10, initialisation="xavier"), (8, 8, 1))
+        shapes(architectures.build("resnet18", 10, initialisation="xavier"), (8, 8, 1))
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])

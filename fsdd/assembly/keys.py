@@ -1,0 +1,23 @@
+"""Randomness: what each use of it draws depends on the seed, a purpose of its own and the step, and on nothing else."""
+
+import jax
+
+from fsdd.config import Resolved
+
+# The position of a purpose determines what it draws: new ones go to the end.
+PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate", "cache", "pretrain", "bilevel", "frepo")
+
+
+def purpose_key(seed: int, purpose: str) -> jax.Array:
+    """The root key of one of `PURPOSES`."""
+    return jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
+
+
+def fixed_network_key(config: Resolved) -> jax.Array:
+    """The key of the one fixed network, whatever the seed of the images: translators are tied to this network."""
+    return jax.random.fold_in(purpose_key(config.network.seed, "distill"), 0)
+
+
+def scoring_key(seed: int, index: int) -> jax.Array:
+    """The key of evaluation network `index`: of its parameters, its batches and its augmentations."""
+    return jax.random.fold_in(purpose_key(seed, "evaluate"), index)

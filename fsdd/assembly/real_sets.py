@@ -1,0 +1,86 @@
+"""From a resolved config to its real set, found fit for what the config does with it."""
+
+import os
+
+import numpy as np
+
+from fsdd.config import Resolved
+from fsdd.core import whitening
+from fsdd.data import sources
+from fsdd.data.real_set import RealSet
+from fsdd.errors import UserError
+
+
+def load_real_set(config: Resolved, test_fraction: float = 0.0, validation_fraction: float = 0.0) -> RealSet:
+    """The real set that a config names, with the classes that it asks for; notes on the set are printed.
+
+    Raises:
+        UserError: the set cannot be read, or lacks one of the classes.
+    """
+    data = sources.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
+        seed=config.seed,
+    )
+    for note in data.notes:
+        print(note, flush=True)
+    if not config.classes:
+        return data
+    if max(config.classes) >= data.num_classes:
+        raise UserError(
+            f"config.classes is {config.classes}; allowed: some of 0 to {data.num_classes - 1}, the classes of "
+            f"{data.name}"
+        )
+    return data.only(config.classes)
+
+
+def load_target_set(config: Resolved) -> RealSet:
+    """The set to distil, with its test split.
+
+    Raises:
+        UserError: the set does not fit the config: it has no test images, too few of a class, or images that cannot be
+            whitened.
+    """
+    data = load_real_set(config, config.test_fraction, config.validation_fraction)
+    if not len(data.test_images) and config.evaluate.networks:
+        raise UserError(
+            f"config.test_fraction is {config.test_fraction}, which leaves {data.name} no test images; allowed: a "
+            "number above 0, or config.evaluate.networks=0"
+        )
+    check_images(config, data)
+    smallest = np.bincount(data.train_labels, minlength=data.num_classes).min()
+    most = smallest // config.factor**2
+    for field, ipcs in {"ipc": (config.ipc,), "translate.ipcs": config.translate.ipcs}.items():
+        if max(ipcs, default=0) > most:
+            raise UserError(
+                f"config.{field} is {config[field] if field == 'ipc' else ipcs}; allowed: at most {most}, the images "
+                f"of the smallest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
+            )
+    return data
+
+
+def check_images(config: Resolved, data: RealSet) -> None:
+    """Check that images can be whitened and told apart, and that their side suits the config.
+
+    Raises:
+        UserError: they cannot, or it does not.
+    """
+    if data.num_classes < 2:
+        raise UserError(f"{data.name} has one class, {data.class_names[0]!r}; allowed: a set of two or more")
+    if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):
+        raise UserError(f"{data.name}: all training images are the same; allowed: a set of which two differ")
+    side = data.image_shape[0]
+    for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
+        if side % value:
+            raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")
+    needed = whitening.fitting_bytes(data.train_images, config.whitening.kind)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise UserError(
+            f"config.whitening.kind is {config.whitening.kind!r}, which takes {needed / 1e9:.0f} GB for images "
+            f"of {side}x{side}, and this machine has {memory / 1e9:.0f}; allowed: 'standardize', or a smaller "
+            "config.image_size"
+        )

@@ -1,0 +1,37 @@
+"""What a run is told: one table of fields, the stages and methods, and how a config is completed and checked."""
+
+from fsdd.config.recipes import few_networks
+from fsdd.config.resolution import (
+    Resolved,
+    bad_value,
+    compatible,
+    defaults,
+    flat,
+    marks,
+    resolve,
+    select,
+    steps_of,
+    unknown_field,
+)
+from fsdd.config.stages import PRETRAINING, Stage, methods, stages
+from fsdd.config.table import default, table
+
+__all__ = [
+    "PRETRAINING",
+    "Resolved",
+    "Stage",
+    "bad_value",
+    "compatible",
+    "default",
+    "defaults",
+    "few_networks",
+    "flat",
+    "marks",
+    "methods",
+    "resolve",
+    "select",
+    "stages",
+    "steps_of",
+    "table",
+    "unknown_field",
+]

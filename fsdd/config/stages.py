@@ -1,0 +1,91 @@
+"""What a stage of a run is, and which there are.
+
+A stage is one file in `fsdd/distilling/stages` that defines `STAGE`; there it is found, and nothing else names it. Its
+fields join the table of fields, its name becomes a method of its own, and the estimate, the pictures and the pipeline
+use what it says here. What computes is imported where a stage runs, so that a mistyped flag need not wait for JAX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fsdd.config.fields import Field
+
+if TYPE_CHECKING:
+    from fsdd.config.resolution import Resolved
+    from fsdd.core.synthetic_set import SyntheticSet
+
+# The stages of a config that pre-trains a translator: fsdd/pretraining.
+PRETRAINING = ("cache", "pretrain")
+_PACKAGE = "fsdd.distilling.stages"
+# A pass back to the images costs about as much as the pass forward, one to the weights twice as much.
+THERE_AND_BACK, TRAINING = 2, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of a run: what moves, on which stream.
+
+    Attributes:
+        name: what configs call it; also the section of its fields, its folder and its method.
+        summary: what it does, for people.
+        title: of its panel in `synthetic.png`.
+        fields: those of its section, by name.
+        steps: how many steps it takes, of its section.
+        passes: `(config, images, real) -> passes`: the passes of one image forward through a network that its work
+            equals, for sets of so many synthetic images each and so many real ones.
+        run: `(context, sets by IPC) -> sets by IPC`; what is done already it loads.
+        sections: others that its result depends on.
+        comes_first: whether no stage may come before it.
+        moves_labels: whether it cannot hold labels.
+        moves_all_ipcs: whether it moves the sets of all IPCs together, so that a step counts once.
+    """
+
+    name: str
+    summary: str
+    title: str
+    fields: dict[str, Field]
+    steps: Callable[[Any], int]
+    passes: Callable[[Resolved, Sequence[int], int], float]
+    run: Callable[[Any, dict[int, SyntheticSet]], dict[int, SyntheticSet]]
+    sections: tuple[str, ...] = ()
+    comes_first: bool = False
+    moves_labels: bool = False
+    moves_all_ipcs: bool = False
+
+
+@functools.cache
+def stages() -> dict[str, Stage]:
+    """All stages by name."""
+    package = importlib.import_module(_PACKAGE)
+    modules = [
+        importlib.import_module(f"{_PACKAGE}.{module.name}") for module in pkgutil.iter_modules(package.__path__)
+    ]
+    return {module.STAGE.name: module.STAGE for module in modules}
+
+
+@functools.cache
+def methods() -> dict[str, tuple[str, ...]]:
+    """The stages of each method: those that combine some, and each stage on its own."""
+    combined = {
+        "real": (),
+        "translate": ("distill", "translate"),
+        "refine": ("distill", "refine"),
+        "translate_refine": ("distill", "translate", "refine"),
+        "baseline": ("refine",),
+        "bilevel": ("bilevel", "distill"),
+    }
+    return {name: (name,) for name in stages()} | combined
+
+
+def stream_passes(config: Resolved, stage: str, images: Sequence[int], real: int, times: int) -> float:
+    """The `passes` of a stage with the fields of `stream_fields`, whose networks' features are computed so many times."""
+    settings = config[stage]
+    synthetic = THERE_AND_BACK * (1 + config.objective.flip) * sum(images)
+    features = times * settings.networks * (settings.real_images or real)
+    return features + settings.networks * settings.uses * synthetic

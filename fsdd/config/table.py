@@ -1,0 +1,308 @@
+"""The table of all fields: what each is unless a config says otherwise, which values it may have, and what it means.
+
+Checks, errors, `--help` and `configs/README.md` come from this table. The fields of a stage stand in the stage's own
+file, in `fsdd/distilling/stages`. Figures are those of the paper's Table 1 where it has them.
+"""
+
+import functools
+from typing import Any
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+from fsdd.config import values
+from fsdd.config.fields import (
+    MOST_IMAGES,
+    MOST_RATE,
+    MOST_STEPS,
+    MOST_WIDTH,
+    OPTIMISERS,
+    PROTOCOLS,
+    ByPlatform,
+    Field,
+    by_protocol,
+    schedule_fields,
+)
+from fsdd.config.stages import stages
+
+_POLICIES = ("none", "frepo", "dsa")
+_INITIALISATIONS = ("lecun", "torch")
+_NORMS = ("none", "batch", "instance")
+_DTYPES = ("float32", "bfloat16")
+_SEED = values.whole(0, 2**32 - 1)
+
+
+def _data_fields() -> dict[str, Field]:
+    return {
+        "protocol": Field(
+            "recommended",
+            values.one_of(*PROTOCOLS),
+            "Whose settings fill what is left open: FRePo's PyTorch or JAX code, the best of both as measured, or those "
+            "for sets that will be used as plain pixels.",
+        ),
+        "dataset": Field(
+            "cifar10", values.text("a TFDS name, an image folder, an .npz file or digits"), "The real set to distil."
+        ),
+        "data_dir": Field(None, values.text("the path of a folder"), "Where TFDS keeps prepared sets.", optional=True),
+        "image_size": Field(
+            0, values.whole(0, 4096), "Side in pixels to which images are cropped and resized; 0 keeps their size."
+        ),
+        "test_fraction": Field(
+            0.2, values.fraction(), "Part of each class that is held out for the test where there is no test split."
+        ),
+        "validation_fraction": Field(
+            0.0,
+            values.fraction(),
+            "If above 0, this part of each class's training images takes the place of the test split, to choose settings.",
+        ),
+        "classes": Field(
+            (),
+            values.wholes(0, 10**6, "(), or two or more different whole numbers"),
+            "Labels of the classes to keep, which are then numbered in this order; () keeps all.",
+        ),
+        "mirror": Field(
+            None,
+            values.truth(),
+            "Whether the mirror image of an image is as good; by default not for digits and letters.",
+        ),
+        "ipc": Field(1, values.whole(1, 10**5), "Synthetic images per class (IPC), in images of full size."),
+        "factor": Field(
+            1,
+            values.one_of(1, 2, 4),
+            "Side of the images that networks see over that of the stored ones; 2 stores 4 times as many images (DS).",
+        ),
+        "start": Field(
+            "random", values.one_of("random", "herding"), "Which real images the synthetic set starts from."
+        ),
+        "seed": Field(0, _SEED, "Root of all randomness but that of the one fixed network."),
+        "whitening.kind": Field(
+            by_protocol(frepo_torch="auto", frepo_jax="auto", plain_pixels="standardize"),
+            values.one_of("auto", "zca", "standardize"),
+            "How images are whitened; auto is ZCA for colour images and standardisation for grey ones.",
+        ),
+        "whitening.regularisation": Field(
+            0.1, values.above(0, 10**6), "Added to the eigenvalues of ZCA, as a multiple of their mean."
+        ),
+        "labels": Field(
+            by_protocol(frepo_torch="learned", frepo_jax="learned", plain_pixels="hard"),
+            values.one_of("learned", "hard"),
+            "Whether labels move with the images or stay those of the classes.",
+        ),
+    }
+
+
+def _network_fields() -> dict[str, Field]:
+    return {
+        "network.width": Field(128, values.whole(1, MOST_WIDTH), "Channels of the first block of the random ConvNets."),
+        "network.depth": Field(3, values.whole(1, 12), "Blocks of the random ConvNets."),
+        "network.norm": Field("batch", values.one_of(*_NORMS), "Normalisation in the random ConvNets."),
+        "network.initialisation": Field(
+            by_protocol(frepo_torch="torch", frepo_jax="lecun"),
+            values.one_of(*_INITIALISATIONS),
+            "How the parameters of the random ConvNets are drawn.",
+        ),
+        "network.dtype": Field("float32", values.one_of(*_DTYPES), "What the random ConvNets compute in."),
+        "network.cache_dtype": Field("float32", values.one_of(*_DTYPES), "What kept features are stored in."),
+        "network.seed": Field(0, _SEED, "Determines the one fixed network."),
+        "objective.flip": Field(
+            None, values.truth(), "Whether the synthetic set and its mirror image are both regressed on."
+        ),
+        "objective.scale": Field(
+            by_protocol(frepo_torch=1.0, frepo_jax=0.5), values.above(0, MOST_RATE), "Factor of the squared error."
+        ),
+        "objective.ridge": Field(
+            1e-6, values.above(0, 1), "Regulariser of the ridge head, over the mean of the Gram matrix's diagonal."
+        ),
+    }
+
+
+def _translator_fields() -> dict[str, Field]:
+    return {
+        "translator.widths": Field(
+            (64, 64, 64),
+            values.wholes(1, MOST_WIDTH, "three whole numbers", lengths=(3,)),
+            "Channels of the translator's three blocks.",
+        ),
+        "translator.stride": Field(
+            1, values.one_of(1, 2, 4), "Side of the pooling before the translator's middle block; 1 keeps every pixel."
+        ),
+        "translator.residual": Field(
+            True,
+            values.truth(),
+            "Whether the translator's output is added to its input, so that it starts as the identity.",
+        ),
+        "translator.statistics": Field(
+            "batch",
+            values.one_of("batch", "running"),
+            "Statistics with which the finished translator normalises: those of the whole set, or running ones.",
+        ),
+        "autoencoder.steps": Field(
+            1000, values.whole(1, MOST_STEPS), "Steps of a translator that first learns to reconstruct."
+        ),
+        "autoencoder.batch": Field(128, values.whole(1, MOST_IMAGES), "Real images in each of those steps."),
+        "autoencoder.rate": Field(1e-3, values.above(0, MOST_RATE), "Learning rate of those steps."),
+    }
+
+
+def _pretraining_fields() -> dict[str, Field]:
+    images = values.whole(1, MOST_IMAGES)
+    return {
+        "subsets.count": Field(5000, values.whole(1, 10**7), "N, the number of cached subsets of the big set."),
+        "subsets.classes_min": Field(10, values.whole(2, 10**5), "The fewest classes of a subset."),
+        "subsets.classes_max": Field(100, values.whole(2, 10**5), "The most classes of a subset."),
+        "subsets.images": Field(4000, images, "M, the most real images of a subset."),
+        "subsets.synthetic": Field(1000, images, "The most synthetic images of a subset."),
+        "subsets.views": Field(
+            4, values.whole(1, 1000), "How often each real image is kept: as it is, then augmented."
+        ),
+        "subsets.policy": Field("dsa", values.one_of(*_POLICIES), "Augmentation of the views after the first."),
+        "subsets.buckets": Field(8, values.whole(1, 1000), "Sizes to which subsets are padded, one program each."),
+        "pretrain.init": Field(
+            "fresh", values.text("fresh, autoencoder, or a stored translator"), "Where the translator starts."
+        ),
+        "pretrain.target": Field(
+            "", values.text("the workdir of a finished run, or nothing"), "A run whose set judges the translator, too."
+        ),
+        "pretrain.width": Field(
+            0, values.whole(0, MOST_WIDTH), "Width of the random networks; 0 is that of `network.width`."
+        ),
+        "pretrain.scaled": Field(
+            False,
+            values.truth(),
+            "Whether predictions are rescaled by the best scalar before the loss; otherwise the translator mostly learns "
+            "contrast.",
+        ),
+        "pretrain.steps": Field(200_000, values.whole(1, MOST_STEPS), "Updates of the translator."),
+        "pretrain.subsets": Field(4, values.whole(1, 10**5), "B, the subsets of a step, each in a network of its own."),
+        "pretrain.uses": Field(1, values.whole(1, 10**6), "Steps that a batch of subsets serves."),
+        "pretrain.group": Field(1, values.whole(1, 10**6), "Batches held in memory at once and served in turn."),
+        "pretrain.real_images": Field(1024, images, "Real images of each subset in a step."),
+        "pretrain.optimiser": Field("adam", values.one_of(*OPTIMISERS), "Optimiser of the translator."),
+        **{f"pretrain.{name}": field for name, field in schedule_fields(1e-5, 1.0).items()},
+        "pretrain.warmup": Field(0.0, values.number(0, 1), "Share of the steps over which the learning rate rises."),
+        "pretrain.rounds": Field(1, values.whole(1, 10**5), "Rounds in which caching and pre-training take turns."),
+        "pretrain.held_out": Field(8, values.whole(1, 10**5), "Held-out subsets that judge the translator."),
+        "pretrain.every": Field(1000, values.whole(1, MOST_STEPS), "Steps between two points of the learning curve."),
+    }
+
+
+def _evaluation_fields() -> dict[str, Field]:
+    return {
+        "evaluate.stages": Field(
+            (),
+            values.names("names of stages, start, or STAGE@STEP"),
+            "The sets to score; () is the last one, and STAGE@STEP a stage's set after that many of its steps.",
+        ),
+        "evaluate.networks": Field(3, values.whole(0, 10**4), "Networks that are trained on each set; 0 scores none."),
+        "evaluate.architecture": Field(
+            "convnet", values.one_of("convnet", "alexnet", "vgg11", "resnet18"), "Their architecture."
+        ),
+        "evaluate.width": Field(
+            0,
+            values.whole(0, MOST_WIDTH),
+            "Their width; 0 is `network.width` for ConvNets, else the architecture's own.",
+        ),
+        "evaluate.depth": Field(3, values.whole(1, 12), "Their blocks, if they are ConvNets."),
+        "evaluate.norm": Field("none", values.one_of(*_NORMS), "Their normalisation."),
+        "evaluate.initialisation": Field(
+            by_protocol(frepo_torch="torch", frepo_jax="lecun"),
+            values.one_of(*_INITIALISATIONS),
+            "How their parameters are drawn.",
+        ),
+        "evaluate.optimiser": Field(
+            by_protocol(frepo_torch="adamw", frepo_jax="adam"), values.one_of(*OPTIMISERS), "Their optimiser."
+        ),
+        "evaluate.rate": Field(3e-4, values.above(0, MOST_RATE), "Their peak learning rate."),
+        "evaluate.weight_decay": Field(
+            by_protocol(frepo_torch=5e-4, frepo_jax=0.0), values.number(0, MOST_RATE), "Their weight decay, for adamw."
+        ),
+        "evaluate.schedule": Field(
+            by_protocol(frepo_torch="warmup_times_cosine", frepo_jax="warmup_cosine"),
+            values.one_of("warmup_cosine", "warmup_times_cosine"),
+            "Their learning rate over the steps.",
+        ),
+        "evaluate.policy": Field(
+            by_protocol(frepo_torch="dsa", frepo_jax="frepo", recommended="dsa"),
+            values.one_of(*_POLICIES),
+            "Augmentation of what they learn from.",
+        ),
+        "evaluate.mean_over_classes": Field(
+            by_protocol(frepo_torch=True, frepo_jax=False),
+            values.truth(),
+            "Whether their squared error is averaged over classes, or summed and halved.",
+        ),
+        "evaluate.images": Field(
+            by_protocol(frepo_torch="whitened", frepo_jax="whitened", plain_pixels="pixels"),
+            values.one_of("whitened", "rounded", "pixels"),
+            "The images that they learn from: whitened ones, their 8-bit pixels whitened again, or those pixels standardised.",
+        ),
+        "evaluate.labels": Field(
+            by_protocol(frepo_torch="learned", frepo_jax="learned", plain_pixels="hard"),
+            values.one_of("learned", "hard"),
+            "The labels that they learn: the learned ones, or those of the classes.",
+        ),
+        "evaluate.loss": Field(
+            by_protocol(frepo_torch="squared", frepo_jax="squared", plain_pixels="cross_entropy"),
+            values.one_of("squared", "cross_entropy"),
+            "Their loss.",
+        ),
+        "evaluate.batch": Field(500, values.whole(1, MOST_IMAGES), "Synthetic images of a step, at most."),
+        "evaluate.steps": Field(
+            0, values.whole(0, MOST_STEPS), "Their steps; 0 takes FRePo's number for as many synthetic images."
+        ),
+    }
+
+
+def _machine_fields() -> dict[str, Field]:
+    return {
+        "compute.chunk": Field(
+            ByPlatform(128, 1024), values.whole(1, MOST_IMAGES), "Real images that pass a network at once."
+        ),
+        "compute.dispatch": Field(
+            ByPlatform(1, 50), values.whole(1, 10**5), "The most steps that one call to the device takes."
+        ),
+        "compute.networks_at_once": Field(
+            1, values.whole(1, 1000), "Evaluation networks that are trained together; slow on CPU."
+        ),
+        "compute.lane_images": Field(
+            ByPlatform(128, 1000),
+            values.whole(1, MOST_IMAGES),
+            "Synthetic images of all subsets that are distilled at once on a device.",
+        ),
+        "compute.checkpoint_seconds": Field(60.0, values.number(0, 10**7), "Seconds between two checkpoints."),
+    }
+
+
+@functools.cache
+def table() -> dict[str, Field]:
+    """Every field by its dotted name, in the order of the reference."""
+    methods = {
+        "method": Field(
+            "translate",
+            values.text("the name of a method"),
+            "Fills `stages` unless they are given; `translate` is the paper's method.",
+        ),
+        "stages": Field(None, values.names("names of stages"), "The stages to run, in order."),
+    }
+    of_stages = {f"{stage.name}.{name}": field for stage in stages().values() for name, field in stage.fields.items()}
+    return {
+        **_data_fields(),
+        **methods,
+        **of_stages,
+        **_translator_fields(),
+        **_pretraining_fields(),
+        **_network_fields(),
+        **_evaluation_fields(),
+        **_machine_fields(),
+    }
+
+
+def default() -> ml_collections.ConfigDict:
+    """The default config; a field that is None is filled by `fsdd.config.resolve`."""
+    nested: dict[str, Any] = {}
+    for name, field in table().items():
+        section, _, last = name.rpartition(".")
+        place = nested.setdefault(section, {}) if section else nested
+        place[last] = placeholder(field.values.type) if field.is_open else field.default
+    # Flags may write 1 for 1.0; nothing else changes its type.
+    return ml_collections.ConfigDict(nested, convert_dict=True, allow_dotted_keys=False)

@@ -1,0 +1,120 @@
+"""Gradient descent on whatever moves: one state, one update, and one loop over many steps.
+
+A synthetic set, a translator, an auto-encoder, a network in training, FRePo's pool and the distillation space all move
+by these. On accelerators many steps run per dispatch, in `lax.scan`. On CPU, XLA runs a convolution inside a loop
+without its multi-threaded kernels (jax-ml/jax issue 12868), so there each step is a dispatch of its own. Both ways
+compute the same.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from fsdd.core import compilation
+
+Metrics = dict[str, jax.Array]
+# Of what moves and the rest: the value, and with it the new rest and the parts that are worth recording.
+Loss = Callable[[Any, Any], tuple[jax.Array, tuple[Any, Metrics]]]
+
+
+@flax.struct.dataclass
+class State:
+    """What descends, on its way.
+
+    Attributes:
+        moving: the tree of arrays that the gradient reaches.
+        rest: what a step replaces without a gradient, such as running statistics; `()` where there is none.
+        optimiser: optax's state for `moving`.
+    """
+
+    moving: Any
+    rest: Any
+    optimiser: optax.OptState
+
+
+def init(moving: Any, optimiser: optax.GradientTransformation, rest: Any = ()) -> State:
+    """The state before the first step."""
+    return State(moving, rest, optimiser.init(moving))
+
+
+def update(
+    state: State, loss: Loss, optimiser: optax.GradientTransformation, axis: str | None = None
+) -> tuple[State, Metrics]:
+    """One step down the gradient.
+
+    Args:
+        state: where it is.
+        loss: `(moving, rest) -> (value, (rest, parts))`.
+        optimiser: moves it.
+        axis: a mesh axis over which value, parts, rest and gradient are averaged, if any.
+
+    Returns:
+        The next state, and the metrics of the step: the loss before it and its parts.
+    """
+    (value, (rest, parts)), gradient = jax.value_and_grad(loss, has_aux=True)(state.moving, state.rest)
+    if axis is not None:
+        (value, (rest, parts)), gradient = jax.lax.pmean(((value, (rest, parts)), gradient), axis)
+    updates, moments = optimiser.update(gradient, state.optimiser, state.moving)
+    return State(optax.apply_updates(state.moving, updates), rest, moments), {"loss": value, **parts}
+
+
+def steps_per_dispatch(limit: int, *stops: int) -> int:
+    """The largest divisor up to `limit` of all steps at which a dispatch has to end; 0 does not count.
+
+    One compiled shape then serves from any of them to any other: from where a run resumes, say, to its last step.
+    """
+    whole = math.gcd(*stops)
+    return max(size for size in range(1, min(limit, whole) + 1) if whole % size == 0)
+
+
+class Loop:
+    """A step, compiled once for each number of steps per dispatch, and driven.
+
+    Attributes:
+        many: `(size) -> (state, first, *constants) -> (state, metrics)`: so many steps in one call, metrics stacked to
+            `[size, ...]`; the state is donated.
+    """
+
+    def __init__(self, step: Callable[..., tuple[Any, Metrics]]):
+        """Of a pure step `(state, index, *constants) -> (state, metrics)`; the index is an int32 scalar."""
+        self._step = step
+        self._compiled: dict[int, Callable] = {}
+
+    def many(self, size: int) -> Callable:
+        """The program of `size` steps."""
+        if size not in self._compiled:
+            self._compiled[size] = compilation.jit(lambda *given: self._take(size, *given), donate_argnums=0)
+        return self._compiled[size]
+
+    def _take(self, size: int, state: Any, first: jax.Array, *constants: Any) -> tuple[Any, Metrics]:
+        if size == 1:
+            state, metrics = self._step(state, first, *constants)
+            return state, jax.tree.map(lambda metric: metric[None], metrics)
+        return jax.lax.scan(lambda carry, index: self._step(carry, index, *constants), state, first + jnp.arange(size))
+
+    def run(
+        self, state: Any, steps: int, *constants: Any, start: int = 0, dispatch: int = 1
+    ) -> Iterator[tuple[int, Any, Metrics]]:
+        """Take the steps from `start` to `steps`.
+
+        Args:
+            state: where to begin; donated.
+            steps: where to end.
+            constants: what every step is given besides the state and its index.
+            start: the step that `state` has reached.
+            dispatch: the most steps per dispatch.
+
+        Yields:
+            `(steps done, state, metrics)` after each dispatch, metrics stacked to `[steps of it]` on the device. The
+            state is donated to the next dispatch: copy it to keep it.
+        """
+        size = steps_per_dispatch(dispatch, steps, start)
+        many = self.many(size)
+        for position in range(start, steps, size):
+            state, metrics = many(state, jnp.int32(position), *constants)
+            yield position + size, state, metrics

@@ -1,0 +1,117 @@
+"""The synthetic set S: what is distilled."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@flax.struct.dataclass
+class SyntheticSet:
+    """Images and labels that move by gradient.
+
+    Attributes:
+        images: float `[n, h, w, c]`, whitened; sorted by class, the images of one class in consecutive rows.
+        labels: float `[n, classes]`, centred (a one-hot row minus its mean, scaled).
+    """
+
+    images: jax.Array
+    labels: jax.Array
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def mirrored(self) -> "SyntheticSet":
+        """The set followed by its horizontal mirror: twice the rows, the labels repeated."""
+        images = jnp.concatenate([self.images, self.images[:, :, ::-1]])
+        return SyntheticSet(images, jnp.concatenate([self.labels, self.labels]))
+
+    def subsample(self, key: jax.Array, count: int) -> "SyntheticSet":
+        """At most `count` of its images; `key` decides which."""
+        if len(self) <= count:
+            return self
+        rows = jax.random.permutation(key, len(self))[:count]
+        return SyntheticSet(self.images[rows], self.labels[rows])
+
+    def decoded(self, factor: int) -> "SyntheticSet":
+        """The set whose images are those that networks see: see `decode`."""
+        return self.replace(images=decode(self.images, factor))
+
+
+def decode(images: jax.Array, factor: int) -> jax.Array:
+    """Stored images to those that networks see, `[n, h, w, c]` -> `[n, factor * h, factor * w, c]`, bilinear.
+
+    With a factor of 2 a set of four times as many images takes as many numbers ("DS").
+    """
+    if factor == 1:
+        return images
+    n, h, w, c = images.shape
+    return jax.image.resize(images, (n, factor * h, factor * w, c), "bilinear")
+
+
+def encode(images: jax.Array, factor: int) -> jax.Array:
+    """Images to what is stored of them, `[n, factor * h, factor * w, c]` -> `[n, h, w, c]`: means of squares."""
+    if factor == 1:
+        return images
+    n, h, w, c = images.shape
+    return jnp.mean(images.reshape(n, h // factor, factor, w // factor, factor, c), axis=(2, 4))
+
+
+@flax.struct.dataclass
+class Mask:
+    """What of a padded synthetic set is no padding; padded images and labels are zero, and stay it.
+
+    Attributes:
+        rows: bool `[n]`.
+        classes: bool `[classes]`.
+    """
+
+    rows: jax.Array
+    classes: jax.Array
+
+
+def centred_labels(classes: np.ndarray, num_classes: int) -> np.ndarray:
+    """One-hot rows minus 1/C: int `[n]` -> float32 `[n, C]`, the regression target of real images."""
+    return (np.eye(num_classes, dtype=np.float32) - np.float32(1 / num_classes))[classes]
+
+
+def initial_labels(classes: np.ndarray, num_classes: int) -> np.ndarray:
+    """The labels that distillation starts from: centred ones divided by sqrt(C/10), `[n, C]`."""
+    return centred_labels(classes, num_classes) / np.float32(np.sqrt(num_classes / 10))
+
+
+def choose_real(labels: np.ndarray, num_classes: int, ipc: int, seed: int) -> np.ndarray:
+    """Indices `[C * ipc]` of real images to start from: `ipc` a class, sorted by class, drawn without replacement."""
+    rng = np.random.default_rng(seed)
+    chosen = [rng.choice(np.flatnonzero(labels == label), ipc, replace=False) for label in range(num_classes)]
+    return np.concatenate(chosen)
+
+
+def herd(features: np.ndarray, count: int) -> np.ndarray:
+    """Indices `[count]` of the rows `[n, d]` whose mean stays closest to that of all, chosen one after another.
+
+    The herding of Welling (2009), as iCaRL selects its exemplars. A row is chosen at most once.
+    """
+    wanted, total, chosen = features.mean(axis=0), np.zeros(features.shape[1], features.dtype), []
+    squares = np.einsum("nd,nd->n", features, features)
+    for size in range(1, count + 1):
+        # |wanted - (total + row) / size|^2, without what is the same for all rows.
+        distance = squares / size**2 - 2 * features @ (wanted / size - total / size**2)
+        distance[chosen] = np.inf
+        chosen.append(int(np.argmin(distance)))
+        total = total + features[chosen[-1]]
+    return np.array(chosen)
+
+
+def from_real(images: jax.Array, labels: np.ndarray, chosen: np.ndarray, num_classes: int, factor: int = 1):
+    """A synthetic set initialised with real images.
+
+    Args:
+        images: whitened `[n, h, w, c]`.
+        labels: int `[n]`.
+        chosen: indices, sorted by class.
+        num_classes: C.
+        factor: of `encode`.
+    """
+    start = encode(jnp.asarray(images[chosen]), factor)
+    return SyntheticSet(start, jnp.asarray(initial_labels(labels[chosen], num_classes)))

@@ -1,0 +1,52 @@
+"""What a run will take, from counted passes of images and one timed pass on this machine."""
+
+from fsdd import config as configs
+from fsdd.assembly import timing, translators
+from fsdd.config.stages import TRAINING
+from fsdd.distilling.context import Context
+from fsdd.evaluation import training
+from fsdd.io import progress
+
+
+def moved_images(context: Context, stage: str) -> list[int]:
+    """How many images each set has that a stage moves: those of several IPCs until a translator has seen them."""
+    config = context.config
+    translates = "translate" in config.stages
+    several = config.translate.ipcs if translates else ()
+    if configs.stages()[stage].moves_all_ipcs:
+        ipcs = several or (config.ipc,)
+    elif translates and config.stages.index(stage) < config.stages.index("translate"):
+        ipcs = {config.ipc, *several}
+    else:
+        ipcs = (config.ipc,)
+    return [ipc * config.factor**2 * context.data.num_classes for ipc in ipcs]
+
+
+def count_passes(context: Context) -> dict[str, int]:
+    """Passes of one image forward through a network, or as much work, in stages not done yet and in the evaluation."""
+    config, data = context.config, context.data
+    counts = {
+        stage: configs.stages()[stage].passes(config, moved_images(context, stage), len(data.train_labels))
+        for stage in config.stages
+        if not (context.folder / stage / "result.json").is_file()
+    }
+    images = config.ipc * config.factor**2 * data.num_classes
+    steps = config.evaluate.steps or training.default_steps(images)
+    one = TRAINING * steps * min(images, config.evaluate.batch) + len(data.test_labels)
+    return counts | {"evaluate": one * config.evaluate.networks * max(len(config.evaluate.stages), 1)}
+
+
+def describe(context: Context) -> str | None:
+    """One line on what the stages that are left take on this machine, or None if that is under a minute."""
+    config, chunk = context.config, context.real.images[: context.config.compute.chunk]
+    each = timing.seconds_per_image(context.objective.network, chunk)
+    seconds = {stage: count * each for stage, count in count_passes(context).items()}
+    if seconds.get("translate"):
+        translator = translators.build(config, config.translate.init, context.data.image_shape[-1])
+        translated = configs.steps_of(config, "translate") * sum(moved_images(context, "translate"))
+        seconds["translate"] += TRAINING * translated * timing.translator_seconds_per_image(translator, chunk)
+    total = sum(seconds.values())
+    if total < 60:
+        return None
+    parts = ", ".join(f"{stage} {progress.duration(value)}" for stage, value in seconds.items())
+    return f"this will take about {progress.duration(total)} here: {parts}"

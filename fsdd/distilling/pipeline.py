@@ -1,0 +1,117 @@
+"""A whole run, from a config and a workdir to a stored set, its accuracy and its pictures.
+
+<workdir>/results.json           the config, and the figures of all stages and evaluations
+<workdir>/<stage>[/ipcN]/        a stage's set.npz and result.json; while it runs, its checkpoints
+<workdir>/translate/translator/  the adapted translator: an Orbax checkpoint with a card
+<workdir>/evaluation/            one file for each network
+<workdir>/whitening.npz          the whitening, fitted once
+<workdir>/synthetic.*            the stored set; synthetic.png and curves.png show it and its way
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from fsdd import config as configs
+from fsdd.config import Resolved
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.distilling import context as contexts
+from fsdd.distilling import estimate, records, scoring, starts
+from fsdd.distilling.context import Context
+from fsdd.io import pictures, provenance, stored_set, workdir
+
+
+def run(config: Resolved, folder: pathlib.Path) -> dict[str, Any]:
+    """Do what is not done yet of a config's stages and evaluations, and store the set.
+
+    Args:
+        config: resolved.
+        folder: the workdir; made if it is not there.
+
+    Returns:
+        What `<workdir>/results.json` holds.
+
+    Raises:
+        UserError: the workdir or the data is bad; what was on disk is still there.
+    """
+    context = contexts.prepare(config, folder)
+    if line := estimate.describe(context):
+        print(line, flush=True)
+    sets = run_stages(context)
+    last = list(sets)[-1]
+    results = {
+        "config": configs.flat(config),
+        "seed": config.seed,
+        **provenance.summary(),
+        "stages": {stage: workdir.read(folder / stage / "result.json") for stage in config.stages},
+        "stored_numbers": {"images": sets[last].images.size, "labels": sets[last].labels.size},
+        "evaluations": [],
+    }
+    _store(context, sets[last], results)
+    _draw(context, sets, results)
+    scorer = scoring.Scorer(context)
+    for name in config.evaluate.stages or (last,):
+        if config.evaluate.networks:
+            seconds = {"distilling_seconds": round(records.seconds_until(context, name), 2)}
+            results["evaluations"].append(scorer.score(name, sets[name]) | seconds)
+            workdir.write(folder / "results.json", results)
+    workdir.write(folder / "results.json", results)
+    return results
+
+
+def run_stages(context: Context) -> dict[str, SyntheticSet]:
+    """Run or load every stage: the set that each left at the config's IPC, by name, "start" first."""
+    config = context.config
+    ipcs = {config.ipc, *(config.translate.ipcs if "translate" in config.stages else ())}
+    sets = {ipc: starts.choose_start(context, ipc) for ipc in sorted(ipcs)}
+    left = {"start": sets[config.ipc]}
+    for index, stage in enumerate(config.stages):
+        folder = context.folder / stage
+        if index:
+            # The start is made anew each time, to the machine's rounding.
+            records.check_came_from(folder, sets[config.ipc])
+        if not (folder / "config.json").is_file():
+            workdir.write(folder / "config.json", contexts.stage_fields(config, config.stages[: index + 1]))
+        sets = configs.stages()[stage].run(context, sets)
+        left |= records.read_kept(context, stage) | {stage: sets[config.ipc]}
+    return left
+
+
+def _store(context: Context, synthetic: SyntheticSet, results: dict[str, Any]) -> None:
+    """Write the stored set, with what made it."""
+    figures = {
+        stage: {name: value for name, value in result.items() if name != "curve"}
+        for stage, result in results["stages"].items()
+    }
+    facts = {name: results[name] for name in ("config", "seed", "device", "versions", "finished")}
+    final = stored_set.StoredSet(
+        jax.tree.map(np.asarray, synthetic),
+        context.whitening,
+        context.data.class_names,
+        scoring.classes_of_rows(context),
+        facts | {"dataset": context.data.name, "stages": figures},
+        factor=context.config.factor,
+    )
+    stored_set.save(final, context.folder / "synthetic.npz")
+
+
+def _draw(context: Context, sets: dict[str, SyntheticSet], results: dict[str, Any]) -> None:
+    """Draw the set as each stage left it, and the loss of each stage."""
+    titles = {"start": "real start"} | {name: stage.title for name, stage in configs.stages().items()}
+    panels = {}
+    for name, synthetic in sets.items():
+        if name in titles:
+            whitened = np.asarray(synthetic.decoded(context.config.factor).images)
+            panels[titles[name]] = np.clip(context.whitening.invert(whitened), 0, 1)
+    classes = scoring.classes_of_rows(context)
+    pictures.grid(context.folder / "synthetic.png", panels, classes, context.data.class_names)
+    series = {
+        stage: ([point["step"] + 1 for point in result["curve"]], [point["nfr"] for point in result["curve"]])
+        for stage, result in results["stages"].items()
+        if result["curve"]
+    }
+    if series:
+        labels = {"xlabel": "step of the stage", "ylabel": "NFR loss"}
+        pictures.curve(context.folder / "curves.png", series, **labels, log_x=True)

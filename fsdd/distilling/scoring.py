@@ -1,0 +1,127 @@
+"""Accuracies of the sets of one run: networks trained on each, resumable, scored on the whole test split."""
+
+import functools
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fsdd.assembly import keys, scorers
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.distilling.context import Context, stage_fields
+from fsdd.evaluation import training, training_sets
+from fsdd.io import progress, provenance, workdir
+from fsdd.io.digests import digest_json
+from fsdd.io.resumable import Resumable
+from fsdd.io.synthetic_files import digest_set
+
+
+class Scorer:
+    """Scores the sets of one run. Test images are whitened once, and sets of one size share the compiled programs."""
+
+    def __init__(self, context: Context):
+        """For the sets of a run."""
+        self._context = context
+        self._network, self._recipe = scorers.build_scorer(context.config, context.data.num_classes)
+
+    def score(self, name: str, synthetic: SyntheticSet) -> dict[str, Any]:
+        """Train fresh networks on one stage's set and score them; networks that are done are not trained again."""
+        config, data = self._context.config, self._context.data
+        settings, folder = config.evaluate, self._folder(name, synthetic)
+        seen = training_sets.prepare(
+            synthetic.decoded(config.factor),
+            classes_of_rows(self._context),
+            self._context.whitening,
+            settings.images,
+            settings.labels,
+        )
+        results = [
+            result
+            for start in range(0, settings.networks, config.compute.networks_at_once)
+            for result in self._train(
+                name, folder, seen, range(start, min(start + config.compute.networks_at_once, settings.networks))
+            )
+        ]
+        accuracies = np.array([result["accuracy"] for result in results])
+        return {
+            "stage": name,
+            "architecture": settings.architecture,
+            "width": self._network.width,
+            "norm": settings.norm,
+            "parameters": results[0]["parameters"],
+            "steps": results[0]["steps"],
+            "networks": len(results),
+            "test_images": len(data.test_labels),
+            "accuracies": accuracies.round(2).tolist(),
+            "mean": round(float(accuracies.mean()), 2),
+            # One network has no spread.
+            "std": round(float(accuracies.std(ddof=1)), 2) if len(results) > 1 else None,
+            "wall_seconds": round(sum(result["wall_seconds"] for result in results), 2),
+            "recipe": {field: value for field, value in settings.items() if field not in ("stages", "networks")},
+        }
+
+    @functools.cached_property
+    def _test_images(self) -> jax.Array:
+        """The test images as networks see them, on the device."""
+        images = self._context.config.evaluate.images
+        whitening = training_sets.matching_whitening(self._context.whitening, images)
+        return jnp.asarray(whitening.apply(self._context.data.test_images))
+
+    def _folder(self, name: str, synthetic: SyntheticSet) -> pathlib.Path:
+        """One folder for each (set, way of evaluating); its name ends in a digest of both."""
+        context, config, stage = self._context, self._context.config, name.partition("@")[0]
+        stages_until = config.stages[: config.stages.index(stage) + 1] if stage in config.stages else ()
+        fields = stage_fields(config, stages_until) | {
+            f"evaluate.{field}": value
+            for field, value in config.evaluate.items()
+            if field not in ("stages", "networks")
+        }
+        fields |= {"mirror": config.mirror, "data": context.data.identity(), "set": digest_set(synthetic)}
+        return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest_json(fields)[:8]}"
+
+    def _train(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, indices: range) -> list[dict[str, Any]]:
+        """Results of the networks `indices`, trained at once unless all of them are there already."""
+        files = [folder / f"network{index}.json" for index in indices]
+        # How many there are is in the name, because the checkpoints hold all of them.
+        scratch = folder / f"training{indices[0]}x{len(indices)}"
+        if all(file.is_file() for file in files):
+            # Left by a run that was killed between its last result and this.
+            shutil.rmtree(scratch, ignore_errors=True)
+            return [workdir.read(file) for file in files]
+        config = self._context.config
+        network_keys = jnp.stack([keys.scoring_key(config.seed, index) for index in indices])
+        steps = training.steps_of(self._recipe, len(synthetic))
+        numbers = ", ".join(str(index + 1) for index in indices)
+        label = f"evaluate {name}, network {numbers} of {config.evaluate.networks}"
+        resumable = Resumable(scratch, label, steps, config.compute.checkpoint_seconds)
+        trained = self._network, self._recipe, synthetic, network_keys
+        start, state = resumable.restore(training.init(*trained))
+        state = resumable.follow(training.run(*trained, state, start=start, dispatch=config.compute.dispatch))
+        results = self._results(state, resumable)
+        for file, result in zip(files, results, strict=True):
+            workdir.write(file, result)
+        resumable.discard()
+        scratch.rmdir()
+        return results
+
+    def _results(self, state, resumable: Resumable) -> list[dict[str, Any]]:
+        """A result for each trained network."""
+        variables, labels = training.variables(state), self._context.data.test_labels
+        with progress.bar("test images", len(labels), unit="image") as bar:
+            accuracies = training.score(self._network, variables, self._test_images, labels, watch=bar.update)
+        parameters = sum(leaf[0].size for leaf in jax.tree.leaves(variables["params"]))
+        figures = resumable.figures()
+        del figures["curve"]
+        figures["wall_seconds"] = round(figures["wall_seconds"] / len(accuracies), 2)
+        return [
+            {"accuracy": round(100 * float(accuracy), 2), "parameters": parameters} | figures | provenance.summary()
+            for accuracy in accuracies
+        ]
+
+
+def classes_of_rows(context: Context) -> np.ndarray:
+    """The class that each image of a run's sets was made for, int `[n]`."""
+    return np.repeat(np.arange(context.data.num_classes), context.config.ipc * context.config.factor**2)

@@ -1,0 +1,70 @@
+"""The stage `frepo`: S moves in a pool of networks that are themselves trained on it (FRePo)."""
+
+from fsdd.config import values
+from fsdd.config.fields import MOST_IMAGES, MOST_RATE, MOST_STEPS, OPTIMISERS, Field, by_protocol, schedule_fields
+from fsdd.config.stages import THERE_AND_BACK, TRAINING, Stage
+
+
+def _passes(config, images, real):
+    settings = config.frepo
+    trained = TRAINING * sum(min(size, settings.network_batch) for size in images)
+    moved = THERE_AND_BACK * (1 + config.objective.flip) * sum(images)
+    return settings.steps * (settings.batch * len(images) + moved + trained)
+
+
+def _run(context, sets):
+    from fsdd.distilling import moves
+
+    return moves.run_each(context, STAGE.name, sets, _begin)
+
+
+def _begin(context, ipc, before):
+    import jax
+    import jax.numpy as jnp
+
+    from fsdd.core import descent
+    from fsdd.distilling import moves
+    from fsdd.methods import frepo
+
+    config, settings = context.config, context.config.frepo
+    optimiser = moves.build_set_optimiser(config, STAGE.name)
+    pool = frepo.Pool(settings.pool, settings.updates, settings.network_rate, settings.network_batch)
+    start_key, step_key = jax.random.split(context.key(STAGE.name))
+    fixed = {"objective": context.objective, "optimiser": optimiser, "pool": pool}
+    fixed |= {"batch": settings.batch, "chunk": config.compute.chunk}
+    loop = descent.Loop(lambda state, t, real: frepo.step(state, jax.random.fold_in(step_key, t), real, **fixed))
+    return moves.Move(
+        state=frepo.init(
+            jax.tree.map(jnp.copy, before), optimiser, context.objective, pool, start_key, context.data.image_shape
+        ),
+        run=lambda state, **where: loop.run(state, settings.steps, context.real, **where),
+        set_of=lambda state: state.moving,
+        networks=lambda state: settings.pool + pool.replaced(settings.steps, state.rest.ages),
+    )
+
+
+STAGE = Stage(
+    name="frepo",
+    summary="FRePo: a pool of networks that train on the set as it moves",
+    title="distilled in a pool of networks",
+    # FRePo's own figures.
+    fields={
+        "steps": Field(500_000, values.whole(1, MOST_STEPS), "Updates of the synthetic set."),
+        "pool": Field(10, values.whole(1, 10**4), "Networks in the pool."),
+        "updates": Field(100, values.whole(1, 10**6), "Steps after which a network gives way to a fresh one."),
+        "network_rate": Field(3e-4, values.above(0, MOST_RATE), "Peak learning rate of the pool's networks."),
+        "network_batch": Field(
+            500, values.whole(1, MOST_IMAGES), "Synthetic images that a network learns from a step."
+        ),
+        "batch": Field(1024, values.whole(1, MOST_IMAGES), "Real images of a step."),
+        "optimiser": Field(
+            by_protocol(frepo_torch="adam", frepo_jax="lamb"),
+            values.one_of(*OPTIMISERS),
+            "Optimiser of images and labels.",
+        ),
+        **schedule_fields(by_protocol(frepo_torch=1e-3, frepo_jax=3e-4), 0.1),
+    },
+    steps=lambda settings: settings.steps,
+    passes=_passes,
+    run=_run,
+)

@@ -1,0 +1,42 @@
+"""The real images that a synthetic set starts as."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from fsdd.core import chunks, synthetic_set
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.distilling import spaces
+from fsdd.distilling.context import Context
+from fsdd.io import progress
+from fsdd.methods import streams
+
+
+def choose_start(context: Context, ipc: int) -> SyntheticSet:
+    """A set of real images; with a factor, so many more of them, each so much smaller."""
+    config, labels = context.config, context.data.train_labels
+    count = ipc * config.factor**2
+    if config.start == "herding":
+        chosen = _herd(context, count)
+    else:
+        chosen = synthetic_set.choose_real(labels, context.data.num_classes, count, config.seed)
+    return synthetic_set.from_real(context.real.images, labels, chosen, context.data.num_classes, config.factor)
+
+
+def _herd(context: Context, count: int) -> np.ndarray:
+    """Indices of `count` real images of each class, herded by their features in the one fixed network."""
+    labels, variables = context.data.train_labels, spaces.draw_fixed(context)
+    program = streams.feature_program(context.objective.network)
+    # No more than the smallest class has: one compiled shape.
+    size = min(context.config.compute.chunk, int(np.bincount(labels).min()))
+    chosen = []
+    with progress.bar("herding", len(labels), unit="image") as bar:
+        for label in range(context.data.num_classes):
+            rows = np.flatnonzero(labels == label)
+            features = chunks.map_chunks(
+                lambda some: program(variables, context.real.images, some),
+                jnp.asarray(rows),
+                size,
+            )
+            chosen.append(rows[synthetic_set.herd(np.asarray(features), count)])
+            bar.update(len(rows))
+    return np.concatenate(chosen)

@@ -1,0 +1,54 @@
+"""What a run gave, in a few lines for people."""
+
+import pathlib
+from typing import Any
+
+
+def describe(results: dict[str, Any], folder: pathlib.Path) -> list[str]:
+    """Lines on what is in `results.json`, and on where it is."""
+    lines = [_describe_stage(stage, result, folder) for stage, result in results["stages"].items()]
+    for result in results["evaluations"]:
+        lines.append(
+            f"accuracy of {result['stage']}: {spread(result['mean'], result['std'])} % ({result['networks']} x "
+            f"{result['architecture']} of width {result['width']}, {result['steps']} steps)"
+        )
+    if results["evaluations"]:
+        lines.append(f"stored {folder / 'synthetic.npz'}; look at {folder / 'synthetic.png'}")
+    return lines
+
+
+def spread(mean: float, std: float | None, sign: str = "+-", digits: int = 2) -> str:
+    """A mean and, where there is one, the standard deviation."""
+    return f"{mean:.{digits}f}" + (f" {sign} {std:.{digits}f}" if std is not None else "")
+
+
+def _describe_stage(stage: str, result: dict[str, Any], folder: pathlib.Path) -> str:
+    if stage == "cache":
+        return _describe_cache(result, folder)
+    if stage == "pretrain":
+        return _describe_pretraining(result, folder)
+    loss = f", NFR loss {result['last']['nfr']:.4f}" if result["last"] else ""
+    return (
+        f"{stage:10s} {result['steps']:6d} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s "
+        f"(compiling {result['compile_seconds']:.0f} s){loss}"
+    )
+
+
+def _describe_cache(result: dict[str, Any], folder: pathlib.Path) -> str:
+    if not result["subsets"]:
+        return "cache: other processes are at all subsets"
+    return (
+        f"cache: {result['subsets']} subsets, {result['bytes'] / 1e6:.1f} MB, {result['wall_seconds']:.0f} s "
+        f"in all, median NFR loss {result['before'][1]:.4f} -> {result['after'][1]:.4f}; look at it with "
+        f"--inspect={folder}"
+    )
+
+
+def _describe_pretraining(result: dict[str, Any], folder: pathlib.Path) -> str:
+    held_out = result["held_out"]
+    waited = f" ({result['waited_for_data']:.1%} waiting for data)" if "waited_for_data" in result else ""
+    return (
+        f"pretrain: {result['steps']} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s"
+        f"{waited}; NFR loss of held-out subsets {held_out['untranslated']:.4f}, translated "
+        f"{held_out['translated']:.4f}; the translator is {folder / 'translator'}"
+    )

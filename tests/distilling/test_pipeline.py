@@ -1,0 +1,244 @@
+"""A whole run on real digits: every stage leaves what it promises, and a finished run is not repeated."""
+
+import json
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import fsdd
+from fsdd import config as configs
+from fsdd.distilling import estimate
+from fsdd import main
+from fsdd.distilling import pipeline
+from fsdd.distilling import records
+from fsdd.distilling import context as runs
+from fsdd.data import sources
+from fsdd.errors import UserError
+from fsdd.io import stored_set
+
+ROOT = pathlib.Path(__file__).parents[2]
+FIELDS = {
+    "dataset": "digits",
+    "network.width": 16,
+    "stages": ("distill", "translate", "refine"),
+    "distill.uses": 60,
+    "translate.networks": 30,
+    "translate.rate": 1e-3,
+    "refine.networks": 4,
+    "refine.group": 2,
+    "refine.uses": 10,
+    "evaluate.networks": 2,
+    "evaluate.steps": 100,
+    "evaluate.stages": ("start", "refine"),
+}
+
+
+def _config(**changes):
+    config = configs.default()
+    config.update_from_flattened_dict(FIELDS | changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, pipeline.run(_config(), folder)
+
+
+def test_results_say_what_was_done(finished):
+    folder, results = finished
+    assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert {stage: result["steps"] for stage, result in results["stages"].items()} == {
+        "distill": 60, "translate": 30, "refine": 40,
+    }  # fmt: skip
+    for result in results["stages"].values():
+        assert 0 < result["compile_seconds"] < result["wall_seconds"]
+        assert result["curve"][-1]["step"] == result["steps"] - 1
+    for score in results["evaluations"]:
+        assert len(score["accuracies"]) == 2
+        assert score["mean"] == pytest.approx(np.mean(score["accuracies"]), abs=0.01)
+        assert (score["architecture"], score["width"], score["steps"]) == ("convnet", 16, 100)
+        assert score["test_images"] == 359
+    assert results["config"]["network.initialisation"] == "lecun"
+    assert results["versions"]["jax"] == jax.__version__
+
+
+def test_every_stage_lowers_its_loss(finished):
+    _, results = finished
+    for result in results["stages"].values():
+        losses = [point["nfr"] for point in result["curve"]]
+        assert np.mean(losses[-5:]) < np.mean(losses[:3])
+
+
+def test_the_stored_set_is_usable_without_us(finished):
+    folder, _ = finished
+    with np.load(folder / "synthetic.npz", allow_pickle=False) as arrays:
+        assert arrays["pixels"].shape == (10, 8, 8, 1)
+        assert 0 <= arrays["pixels"].min() <= arrays["pixels"].max() <= 1
+        np.testing.assert_array_equal(arrays["classes"], np.arange(10))
+    provenance = fsdd.load(folder / "synthetic.npz").provenance
+    assert provenance["config"]["distill.uses"] == 60
+    assert provenance["stages"]["refine"]["networks"] == 4
+    for picture in ("synthetic.png", "curves.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_estimate_counts_the_work_that_is_left(finished, tmp_path):
+    folder, _ = finished
+    context = runs.prepare(_config(), tmp_path)
+    train, test = 1438, 359
+    assert estimate.passes(context) == {
+        "distill": train + 2 * 60 * 10,
+        "translate": 30 * 1024 + 2 * 30 * 10,
+        "refine": 4 * 1024 + 2 * 40 * 10,
+        "evaluate": (3 * 100 * 10 + test) * 2 * 2,
+    }
+    assert list(estimate.passes(runs.prepare(_config(), folder))) == ["evaluate"]
+    several = _config()
+    several.translate.ipcs = (2, 3)
+    counted = estimate.passes(runs.prepare(several, tmp_path / "several"))
+    assert counted["distill"] == 3 * train + 2 * 60 * (10 + 20 + 30)
+    assert counted["translate"] == 30 * 1024 + 2 * 30 * (20 + 30)
+    assert counted["refine"] == 4 * 1024 + 2 * 40 * 10
+    assert estimate.describe(context) is None
+    assert 0 < estimate.seconds_per_image(context.objective.network, context.real.images[:64]) < 1
+
+
+def test_a_finished_run_is_loaded(finished):
+    folder, results = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npz")}
+    again = pipeline.run(_config(), folder)
+    assert again["evaluations"] == results["evaluations"]
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npz")} == before
+
+
+def test_a_stage_made_before_a_field_existed_had_its_default(finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "older")
+    fields = json.loads((folder / "refine" / "config.json").read_text())
+    del fields["refine.real_images"]
+    (folder / "refine" / "config.json").write_text(json.dumps(fields))
+    runs.prepare(_config(), folder)
+    with pytest.raises(UserError, match=r"refine.real_images = 1024, now it is 3"):
+        runs.prepare(_config(**{"refine.real_images": 3}), folder)
+
+
+def test_an_adapted_translator_starts_another_run(finished, tmp_path):
+    folder, _ = finished
+    config = _config(
+        **{"translate.init": str(folder / "translate" / "translator"), "stages": ("distill", "translate")},
+        **{"evaluate.stages": (), "evaluate.networks": 0, "translate.ipcs": (1, 2), "translate.networks": 4},
+    )
+    results = pipeline.run(config, tmp_path)
+    # It goes on where the other ended: far below the loss of a set that was not translated.
+    fresh = json.loads((folder / "translate" / "result.json").read_text())["curve"][0]["nfr"]
+    assert results["stages"]["translate"]["curve"][0]["nfr"] < fresh
+    assert results["stages"]["translate"]["ipcs"] == [1, 2]
+    parts = [tmp_path / part / "result.json" for part in ("distill", "distill/ipc2", "translate")]
+    seconds = records.seconds_until(runs.prepare(config, tmp_path), "translate")
+    assert seconds == pytest.approx(sum(json.loads(part.read_text())["wall_seconds"] for part in parts))
+    config.network.seed = 3
+    with pytest.raises(fsdd.UserError, match=r"config\.network\.seed is 3; allowed: 0, with which the images"):
+        pipeline.run(config, tmp_path / "elsewhere")
+
+
+def test_the_api_scores_a_stored_set_as_its_run_did(finished):
+    folder, results = finished
+    data = sources.load("digits")
+    saved = stored_set.load(folder / "synthetic.npz")
+    shares = fsdd.evaluate(saved, data.test_images, data.test_labels)
+    np.testing.assert_allclose(100 * shares, results["evaluations"][-1]["accuracies"], atol=0.006)
+    # Ten images teach far more than chance.
+    assert (shares > 0.3).all() and shares[0] != shares[1]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "fields", "words"),
+    [
+        (np.zeros((3, 8, 8), np.int64), [0, 1, 2], {}, "test_images: of type int64"),
+        (np.zeros((3, 9, 9), np.uint8), [0, 1, 2], {}, r"shape \[9, 9, 1\]; allowed: \[8, 8, 1\]"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1], {}, "2 for 3 images"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1, 10], {}, "label 10; allowed: 0 to 9"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.networks": 0}, "networks is 0; allowed: at least 1"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.norm": "layer"}, "config.evaluate.norm is 'layer'"),
+    ],
+)
+def test_what_the_api_cannot_score_is_one_line(finished, images, labels, fields, words):
+    saved = stored_set.load(finished[0] / "synthetic.npz")
+    with pytest.raises(fsdd.UserError, match=words):
+        fsdd.evaluate(saved, images, np.array(labels), fields)
+
+
+def test_the_api_distils(tmp_path):
+    fields = FIELDS | {"stages": ("distill",), "distill.uses": 3, "evaluate.networks": 0, "evaluate.stages": ()}
+    made = fsdd.distill("digits", tmp_path, {name: value for name, value in fields.items() if name != "dataset"})
+    data = sources.load("digits")
+    # A run that scored none says nothing of how many: three.
+    assert fsdd.evaluate(made, data.test_images, data.test_labels, {"evaluate.steps": 2}).shape == (3,)
+    assert made.pixels.shape == (10, 8, 8, 1)
+    given = configs.flat(configs.few_networks(configs.default())) | {"dataset": "digits"} | fields
+    assert (
+        json.loads((tmp_path / "results.json").read_text())["config"].items()
+        >= {name: given[name] for name in ("refine.networks", "refine.uses", "distill.uses")}.items()
+    )
+    with pytest.raises(fsdd.UserError, match=r"distill\.usess"):
+        fsdd.distill("digits", tmp_path, {"distill.usess": 3})
+
+
+def test_the_api_takes_paths_and_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = sources.load("digits")
+    np.savez(tmp_path / "mine.npz", train_images=data.train_images[:60], train_labels=data.train_labels[:60])
+    fields = {"stages": (), "evaluate.networks": 0, "data_dir": tmp_path}
+    made = fsdd.distill(tmp_path / "mine.npz", "~/run", fields)
+    assert made.pixels.shape == (10, 8, 8, 1)
+    assert (tmp_path / "run" / "synthetic.npz").is_file()
+    with pytest.raises(fsdd.UserError, match=r"config\.data_dir is 5; allowed: the path of a folder"):
+        fsdd.distill("digits", tmp_path / "other", {"data_dir": 5})
+
+
+def test_every_use_of_randomness_has_keys_of_its_own():
+    keys = [runs.purpose_key(seed, purpose) for seed in (0, 1) for purpose in runs._PURPOSES]
+    keys += [pipeline.scoring_key(0, index) for index in range(3)]
+    assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == len(keys)
+
+
+def test_a_process_that_finds_all_subsets_taken_says_so(capsys):
+    cache = {"subsets": 0, "bytes": 0, "wall_seconds": 0.0, "before": [], "after": []}
+    main.report({"stages": {"cache": cache}, "evaluations": []}, pathlib.Path("run"))
+    assert capsys.readouterr().out == "cache: other processes are at all subsets\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"dataset": "cifar10"}, {"objective.flip": True, "frepo.rate": 3e-4, "frepo.optimiser": "lamb"}),
+        ({"dataset": "mnist"}, {"objective.flip": False}),
+        ({"dataset": "emnist/letters"}, {"objective.flip": False}),
+        ({"dataset": "digits_and_more/"}, {"objective.flip": True}),
+        ({"dataset": "digits", "objective.flip": True}, {"objective.flip": True, "mirror": False}),
+        ({"dataset": "cifar10", "mirror": False}, {"objective.flip": False}),
+        ({"dataset": "digits", "mirror": True}, {"objective.flip": True}),
+        ({"dataset": "cifar100", "ipc": 10, "protocol": "jax"}, {"objective.flip": False}),
+        ({"dataset": "cifar100", "ipc": 10, "protocol": "torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
+        ({"refine.networks": 8}, {"refine.group": 8}),
+        ({"refine.networks": 1000}, {"refine.group": 125}),
+        ({"refine.networks": 8, "refine.group": 2}, {"refine.group": 2}),
+        ({"protocol": "torch", "frepo.rate": 2e-3}, {"frepo.rate": 2e-3, "frepo.optimiser": "adam"}),
+    ],
+)
+def test_what_is_open_is_filled_by_the_set_and_the_protocol(fields, wanted):
+    config = configs.default()
+    config.update_from_flattened_dict(fields)
+    assert configs.flat(configs.resolve(config)).items() >= wanted.items()
+
+
+def test_a_method_on_the_command_line_replaces_the_stages_of_the_file():
+    def stages(*flags):
+        return configs.resolve(main.parse(["fsdd", f"--config={ROOT / 'configs/quickstart.py'}", *flags]).config).stages
+
+    assert stages() == ("distill", "translate", "refine")
+    assert stages("--config.method=frepo", "--config.evaluate.stages=('start','frepo')") == ("frepo",)
+    assert stages("--config.method=frepo", "--config.stages=('distill','translate','refine')")[0] == "distill"
