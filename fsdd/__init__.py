@@ -16,12 +16,12 @@ _HOMES = {
     "distill": "fsdd.api",
     "evaluate": "fsdd.api",
     "pretrain": "fsdd.api",
-    "load": "fsdd.io.stored",
-    "save": "fsdd.io.stored",
-    "StoredSet": "fsdd.io.stored",
-    "SyntheticSet": "fsdd.core.synthetic",
+    "load": "fsdd.io.stored_set",
+    "save": "fsdd.io.stored_set",
+    "StoredSet": "fsdd.io.stored_set",
+    "SyntheticSet": "fsdd.core.synthetic_set",
     "UserError": "fsdd.errors",
-    "write_images": "fsdd.io.image_folder",
+    "write_images": "fsdd.integrations.image_folder",
 }
 __all__ = sorted(_HOMES)
 
