@@ -1,4 +1,4 @@
-"""CIFAR-10, the numbers of 1 image a class in 4 images of half the side each, moved by a packaged translator.
+"""CIFAR-10, as many stored numbers as one image per class has, in 4 images of half the side each (DS).
 
     python -m fsdd.main --config=configs/cifar10_ipc1_ds.py
 

@@ -1,4 +1,4 @@
-"""CIFAR-10, 50 a class.
+"""CIFAR-10, 50 images per class.
 
 python -m fsdd.main --config=configs/cifar10_ipc50.py
 """
@@ -7,7 +7,7 @@ from fsdd import config as configs
 
 
 def get_config():
-    """The recipe measured at 1 a class of CIFAR-10."""
+    """The recipe that was measured at one image per class of CIFAR-10."""
     config = configs.few_networks(configs.default())
     config.dataset = "cifar10"
     config.ipc = 50

@@ -1,4 +1,4 @@
-"""An image folder at 64x64, 1 image a class: one network, the translator `tiny_imagenet32`, and refinement.
+"""An image folder at 64x64, one image per class: one network, the translator `tiny_imagenet32`, and refinement.
 
     python -m fsdd.main --config=configs/folder64.py --config.dataset=photos/
 

@@ -3,7 +3,7 @@
     python -m fsdd.main --config=configs/pretrain_cpu.py --config.data_dir=DATA
 
 DATA is where `tiny_imagenet32` (100,000 images of 200 classes; not a set of TFDS's own) is prepared as array_record. It
-may be stopped at any moment; the same command goes on. Subsets have one image a class and, like the target of an
+may be stopped at any moment; the same command goes on. Subsets have one image per class and, like the target of an
 adaptation, no augmented views. T = 60 steps at 25 times the paper's rate, a fifth of what 300 slower ones cost, which
 train no better (experiments/README.md).
 """

@@ -1,4 +1,4 @@
-"""scikit-learn's digits (8x8, grey, no download), 1 image a class, narrow networks: a first look at distillation,
+"""scikit-learn's digits (8x8, grey, no download), one image per class, narrow networks: a first look at distillation,
 translation and refinement.
 
 python -m fsdd.main --config=configs/quickstart.py

@@ -1,10 +1,10 @@
-"""Few-shot dataset distillation: k synthetic images a class from one network and a translator.
+"""Few-shot dataset distillation: a few synthetic images per class from one network and a translator.
 
 import fsdd
 
 stored = fsdd.distill("photos/", workdir="runs/photos", fields={"ipc": 10, "image_size": 32})
 stored.decoded.images, stored.decoded.labels        # train on these, by a squared loss
-fsdd.evaluate(stored, test_images, test_labels)     # shares of right answers of fresh networks trained on it
+fsdd.evaluate(stored, test_images, test_labels)     # accuracies of fresh networks that are trained on it
 fsdd.write_images(stored, "distilled/")             # or as distilled/<class>/*.png
 stored = fsdd.load("runs/photos/synthetic.npz")
 translator = fsdd.pretrain("big/", workdir="runs/big")  # for {"method": "translate", "translate.init": translator}

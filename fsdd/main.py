@@ -64,6 +64,9 @@ def run() -> None:
         _silence_libraries()
     try:
         sys.exit(_run(sys.argv))
+    except BrokenPipeError:
+        # Whoever read what we print has seen enough.
+        os._exit(0)
     except (UserError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
         line = _describe(error)
         if line is None:
@@ -188,10 +191,12 @@ def _locate(given: str) -> pathlib.Path:
         return path
     package = importlib.util.find_spec("fsdd.configs")
     folders = package.submodule_search_locations if package else ()
-    own = {file.stem: file for folder in folders for file in pathlib.Path(folder).glob("[!_]*.py")}
-    if given not in own:
-        raise UserError(f"--config is {given!r}, which is no file; allowed: a config file, or {', '.join(sorted(own))}")
-    return own[given]
+    packaged = {file.stem: file for folder in folders for file in pathlib.Path(folder).glob("[!_]*.py")}
+    if given not in packaged:
+        raise UserError(
+            f"--config is {given!r}, which is no file; allowed: a config file, or {', '.join(sorted(packaged))}"
+        )
+    return packaged[given]
 
 
 def _read(path: pathlib.Path) -> ml_collections.ConfigDict:

@@ -67,8 +67,8 @@ def check(config: Resolved, field: str, *, distilled_here: bool = True) -> None:
     card, fields = _card(folder), configs.flat(config)
     for name in _SHAPELESS:
         # A card that does not say is of a translator that the config alone describes.
-        if (own := card.get("config", {}).get(name, fields[name])) != fields[name]:
-            raise UserError(f"config.{name} is {fields[name]!r}; allowed: {own!r}, as that in {folder} has it")
+        if (stored := card.get("config", {}).get(name, fields[name])) != fields[name]:
+            raise UserError(f"config.{name} is {fields[name]!r}; allowed: {stored!r}, as in the card of {folder}")
     if distilled_here:
         what = f"the images were distilled that the translator in {folder} was trained on"
         check_network(config, card.get("made_in", {}), what)
@@ -114,10 +114,12 @@ def build(config: Resolved, init: str, channels: int) -> Translator:
         UserError: a stored one is for images of other channels.
     """
     folder, settings = folder_of(init), config.translator
-    own = _card(folder).get("channels", channels) if folder else channels
-    if channels not in (own, 1):
-        raise UserError(f"the translator in {folder} is for images of {own} channels; the images here have {channels}")
-    return Translator(own, settings.widths, settings.stride, settings.residual)
+    trained_on = _card(folder).get("channels", channels) if folder else channels
+    if channels not in (trained_on, 1):
+        raise UserError(
+            f"the translator in {folder} is for images of {trained_on} channels; the images here have {channels}"
+        )
+    return Translator(trained_on, settings.widths, settings.stride, settings.residual)
 
 
 def check_fit(config: Resolved, init: str, image_shape: tuple[int, int, int]) -> None:

@@ -2,7 +2,6 @@
 
 from fsdd.config.recipes import few_networks
 from fsdd.config.resolution import (
-    Resolved,
     bad_value,
     compatible,
     defaults,
@@ -13,6 +12,7 @@ from fsdd.config.resolution import (
     steps_of,
     unknown_field,
 )
+from fsdd.config.resolved import Resolved
 from fsdd.config.stages import PRETRAINING, Stage, methods, stages
 from fsdd.config.table import default, table
 

@@ -41,8 +41,8 @@ class Field:
     Attributes:
         default: its value unless a config gives another; None where `resolve` works it out from other fields.
         values: those that it may have.
-        meaning: one sentence for who sets it.
-        optional: whether None is a value, too.
+        meaning: one sentence of documentation.
+        optional: whether None is an allowed value.
     """
 
     default: Any

@@ -10,6 +10,7 @@ import ml_collections
 
 from fsdd.config import legacy
 from fsdd.config.fields import ByPlatform, ByProtocol
+from fsdd.config.resolved import Resolved
 from fsdd.config.stages import PRETRAINING, methods, stages
 from fsdd.config.table import default, table
 from fsdd.errors import UserError
@@ -18,10 +19,6 @@ from fsdd.errors import UserError
 _HELD = 125
 # Sets of digits, letters and the like, whose mirror images mean something else: TFDS's names, or files and folders.
 _NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn_cropped")
-
-
-class Resolved(ml_collections.FrozenConfigDict):
-    """A config that is complete, checked and immutable; `resolve` makes it, and all else only reads it."""
 
 
 def resolve(config: ml_collections.ConfigDict) -> Resolved:

@@ -5,20 +5,15 @@ fields join the table of fields, its name becomes a method of its own, and the e
 use what it says here. What computes is imported where a stage runs, so that a mistyped flag need not wait for JAX.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fsdd.config.fields import Field
-
-if TYPE_CHECKING:
-    from fsdd.config.resolution import Resolved
-    from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.config.resolved import Resolved
 
 # The stages of a config that pre-trains a translator: fsdd/pretraining.
 PRETRAINING = ("cache", "pretrain")
@@ -39,7 +34,7 @@ class Stage:
         steps: how many steps it takes, of its section.
         passes: `(config, images, real) -> passes`: the passes of one image forward through a network that its work
             equals, for sets of so many synthetic images each and so many real ones.
-        run: `(context, sets by IPC) -> sets by IPC`; what is done already it loads.
+        run: `(context, sets by IPC) -> sets by IPC`, a `Context` and `SyntheticSet`s; what is done is loaded.
         sections: others that its result depends on.
         comes_first: whether no stage may come before it.
         moves_labels: whether it cannot hold labels.
@@ -52,7 +47,7 @@ class Stage:
     fields: dict[str, Field]
     steps: Callable[[Any], int]
     passes: Callable[[Resolved, Sequence[int], int], float]
-    run: Callable[[Any, dict[int, SyntheticSet]], dict[int, SyntheticSet]]
+    run: Callable[[Any, dict[int, Any]], dict[int, Any]]
     sections: tuple[str, ...] = ()
     comes_first: bool = False
     moves_labels: bool = False
@@ -84,7 +79,7 @@ def methods() -> dict[str, tuple[str, ...]]:
 
 
 def stream_passes(config: Resolved, stage: str, images: Sequence[int], real: int, times: int) -> float:
-    """The `passes` of a stage with the fields of `stream_fields`, whose networks' features are computed so many times."""
+    """The `passes` of a stage with the fields of `stream_fields`; features are computed `times` times."""
     settings = config[stage]
     synthetic = THERE_AND_BACK * (1 + config.objective.flip) * sum(images)
     features = times * settings.networks * (settings.real_images or real)

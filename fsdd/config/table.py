@@ -37,8 +37,8 @@ def _data_fields() -> dict[str, Field]:
         "protocol": Field(
             "recommended",
             values.one_of(*PROTOCOLS),
-            "Whose settings fill what is left open: FRePo's PyTorch or JAX code, the best of both as measured, or those "
-            "for sets that will be used as plain pixels.",
+            "Settings that fill what a config leaves open: those of FRePo's PyTorch or JAX code, the best of both as "
+            "measured, or those for sets that will be used as plain pixels.",
         ),
         "dataset": Field(
             "cifar10", values.text("a TFDS name, an image folder, an .npz file or digits"), "The real set to distil."
@@ -53,7 +53,7 @@ def _data_fields() -> dict[str, Field]:
         "validation_fraction": Field(
             0.0,
             values.fraction(),
-            "If above 0, this part of each class's training images takes the place of the test split, to choose settings.",
+            "If above 0, this part of each class's training images replaces the test split, to choose settings.",
         ),
         "classes": Field(
             (),
@@ -161,7 +161,9 @@ def _pretraining_fields() -> dict[str, Field]:
             "fresh", values.text("fresh, autoencoder, or a stored translator"), "Where the translator starts."
         ),
         "pretrain.target": Field(
-            "", values.text("the workdir of a finished run, or nothing"), "A run whose set judges the translator, too."
+            "",
+            values.text("the workdir of a finished run, or nothing"),
+            "A run on whose set the translator is judged as it learns.",
         ),
         "pretrain.width": Field(
             0, values.whole(0, MOST_WIDTH), "Width of the random networks; 0 is that of `network.width`."
@@ -169,8 +171,8 @@ def _pretraining_fields() -> dict[str, Field]:
         "pretrain.scaled": Field(
             False,
             values.truth(),
-            "Whether predictions are rescaled by the best scalar before the loss; otherwise the translator mostly learns "
-            "contrast.",
+            "Whether predictions are rescaled by the best scalar before the loss; otherwise the translator mostly "
+            "learns contrast.",
         ),
         "pretrain.steps": Field(200_000, values.whole(1, MOST_STEPS), "Updates of the translator."),
         "pretrain.subsets": Field(4, values.whole(1, 10**5), "B, the subsets of a step, each in a network of its own."),
@@ -234,7 +236,7 @@ def _evaluation_fields() -> dict[str, Field]:
         "evaluate.images": Field(
             by_protocol(frepo_torch="whitened", frepo_jax="whitened", plain_pixels="pixels"),
             values.one_of("whitened", "rounded", "pixels"),
-            "The images that they learn from: whitened ones, their 8-bit pixels whitened again, or those pixels standardised.",
+            "The images that they learn from: whitened ones, 8-bit pixels whitened again, or standardised.",
         ),
         "evaluate.labels": Field(
             by_protocol(frepo_torch="learned", frepo_jax="learned", plain_pixels="hard"),

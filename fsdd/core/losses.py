@@ -26,7 +26,7 @@ def half_squared_error(prediction: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def mean_squared_error(prediction: jax.Array, labels: jax.Array) -> jax.Array:
-    """Squared error averaged over classes, too, as FRePo's PyTorch code trains networks."""
+    """Squared error averaged over classes as well, as FRePo's PyTorch code trains networks."""
     return squared_error(prediction, labels) / labels.shape[-1]
 
 

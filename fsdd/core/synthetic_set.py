@@ -81,7 +81,7 @@ def initial_labels(classes: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def choose_real(labels: np.ndarray, num_classes: int, ipc: int, seed: int) -> np.ndarray:
-    """Indices `[C * ipc]` of real images to start from: `ipc` a class, sorted by class, drawn without replacement."""
+    """Indices `[C * ipc]` of real images to start from: `ipc` per class, sorted by class, drawn without replacement."""
     rng = np.random.default_rng(seed)
     chosen = [rng.choice(np.flatnonzero(labels == label), ipc, replace=False) for label in range(num_classes)]
     return np.concatenate(chosen)

@@ -1,4 +1,4 @@
-"""An image folder as a real set: one folder a class, with or without a test split."""
+"""An image folder as a real set: one folder for each class, with or without a test split."""
 
 import pathlib
 from collections.abc import Iterator
@@ -70,11 +70,11 @@ def _labelled_files(split: pathlib.Path, class_names: tuple[str, ...]) -> list[t
             continue
         if folder.name not in class_names:
             raise UserError(f"{folder}: class {folder.name!r} has no training images")
-        found = [file for file in _visible(folder) if file.suffix.lower() in _EXTENSIONS and file.is_file()]
-        if not found:
+        files_of_class = [file for file in _visible(folder) if file.suffix.lower() in _EXTENSIONS and file.is_file()]
+        if not files_of_class:
             raise UserError(f"{folder}: has no images; a class folder needs at least one of {', '.join(_EXTENSIONS)}")
         label = class_names.index(folder.name)
-        files += [(file, label) for file in found]
+        files += [(file, label) for file in files_of_class]
     return files
 
 

@@ -63,7 +63,7 @@ def stack(images: Iterable[tuple[str, np.ndarray]], count: int, label: str) -> n
         UserError: an image's size differs from the first one's.
     """
     stacked = np.zeros((0, 0, 0, 0), np.uint8)
-    # Where nobody watches, in a log, a line every half minute will do.
+    # In a log, a line every half minute is enough.
     interval = 0.5 if sys.stderr.isatty() else 30.0
     for index, (where, image) in enumerate(tqdm(images, label, count, delay=5, mininterval=interval)):
         height, width, channels = image.shape

@@ -19,8 +19,8 @@ class RealSet:
         train_labels: int32 `[n]`, in `0..len(class_names) - 1`; every class has at least one training image.
         test_images: uint8 `[m, h, w, c]`.
         test_labels: int32 `[m]`.
-        class_names: one name a class, in label order.
-        notes: lines worth telling the user, such as that a test split had to be held out.
+        class_names: one name for each class, in the order of labels.
+        notes: lines to tell the user, such as that a test split had to be held out.
     """
 
     name: str

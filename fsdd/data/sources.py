@@ -120,7 +120,7 @@ def _open_arrays(path: str) -> dict[str, np.ndarray]:
             return {key: file[key] for key in file if key in (*_NATIVE_KEYS, *_KERAS_KEYS, "class_names")}
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except Exception as error:  # damaged files raise many types; pickled objects are refused, too
+    except Exception as error:  # damaged files and pickled objects raise many types
         raise UserError(
             f"{path}: not a readable .npz file of plain arrays, as numpy.savez writes ({one_line(error)})"
         ) from error

@@ -70,7 +70,7 @@ def run_stages(context: Context) -> dict[str, SyntheticSet]:
     for index, stage in enumerate(config.stages):
         folder = context.folder / stage
         if index:
-            # The start is made anew each time, to the machine's rounding.
+            # Only the first stage has no file to come from: the start is made again in each run.
             records.check_came_from(folder, sets[config.ipc])
         if not (folder / "config.json").is_file():
             workdir.write(folder / "config.json", contexts.stage_fields(config, config.stages[: index + 1]))

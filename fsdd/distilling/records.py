@@ -43,7 +43,7 @@ def seconds_until(context: Context, name: str) -> float:
     before = config.stages[: config.stages.index(stage)] if stage in config.stages else ()
     folders = [context.folder / one for one in before]
     if "translate" in (*before, stage):
-        # The sets of other IPCs, on which the translator moved, too.
+        # The translator also moved on the sets of other IPCs.
         until, others = config.stages[: config.stages.index("translate")], set(config.translate.ipcs) - {config.ipc}
         folders += [context.stage_folder(one, ipc) for one in until for ipc in others]
     total = sum(workdir.read(folder / "result.json")["wall_seconds"] for folder in folders)

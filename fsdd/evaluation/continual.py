@@ -88,13 +88,13 @@ def accuracies(
         dispatch: the most steps per dispatch.
         watch: is told of one more step of the stream whenever its network has been scored.
     """
-    found = []
+    scores = []
     for step in range(1, len(arrivals) + 1):
         so_far = arrivals[:step]
         rows, columns = seen(labels, so_far)
         network, everything = network_of(sum(len(arrival.classes) for arrival in so_far)), union(so_far)
         keys = jax.random.fold_in(key, step)[None]
         state = training.train(network, recipe, everything, keys, dispatch)
-        found.append(float(training.score(network, state.variables, images[rows], columns)[0]))
+        scores.append(float(training.score(network, training.variables(state), images[rows], columns)[0]))
         watch(1)
-    return found
+    return scores

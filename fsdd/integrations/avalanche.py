@@ -3,7 +3,7 @@
     pip install avalanche-lib torch
 
     from avalanche.training.plugins import ReplayPlugin
-    from fsdd.replay import DistillingBuffer
+    from fsdd.integrations.avalanche import DistillingBuffer
 
     buffer = DistillingBuffer("runs/stream", ipc=10, classes=100)
     strategy = Naive(..., plugins=[ReplayPlugin(mem_size=buffer.max_size, storage_policy=buffer)])
@@ -11,7 +11,6 @@
 Avalanche is imported here and nowhere else in the package.
 """
 
-import hashlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -26,10 +25,11 @@ from torch.utils.data import TensorDataset
 from fsdd import api
 from fsdd.errors import UserError
 from fsdd.io.atomic import replacing
+from fsdd.io.digests import digest_arrays
 
 
 class DistillingBuffer(ExemplarsBuffer):
-    """Exemplars that any of the methods made: `ipc` images of each class that has been seen.
+    """Exemplars that any of the methods made: `ipc` images of each class seen so far.
 
     The images of an experience have to be uint8 or floats in [0, 1], as `ToTensor` leaves them, and so are those kept:
     float32 `[c, h, w]`. A network that wants them normalised does it itself. Labels are the stream's own integers.
@@ -43,7 +43,7 @@ class DistillingBuffer(ExemplarsBuffer):
 
         Args:
             workdir: keeps the run of each experience; a stream that was interrupted finds what was distilled there.
-            ipc: stored images a class; with the field `factor` they become factor^2 as many.
+            ipc: stored images per class; with the field `factor` they become factor^2 as many.
             classes: of the whole stream.
             fields: config fields by dotted name, such as `{"method": "translate"}`, as in `fsdd.distill`.
         """
@@ -59,15 +59,15 @@ class DistillingBuffer(ExemplarsBuffer):
         """
         # Without the augmentations of training.
         images, labels = _arrays(exp.dataset.eval())
-        classes, own = np.unique(labels, return_inverse=True)
-        digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
+        classes, positions = np.unique(labels, return_inverse=True)
+        digest = digest_arrays((images, labels), short=True)
         # Named by what was seen: another stream in the same workdir takes nothing from this one.
         folder = self._workdir / digest
         folder.mkdir(parents=True, exist_ok=True)
         source = folder / "experience.npz"
         if not source.exists():
             with replacing(source) as path, open(path, "wb") as file:
-                np.savez(file, train_images=images, train_labels=own, class_names=classes.astype(str))
+                np.savez(file, train_images=images, train_labels=positions, class_names=classes.astype(str))
         stored = api.distill(str(source), folder / "run", self._fields)
         if len(self.buffer) + len(stored.pixels) > self.max_size:
             allowed = f"at most {self.max_size}, ipc images of each of the classes that it was made for"

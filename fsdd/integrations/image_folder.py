@@ -59,7 +59,7 @@ def write_images(stored: StoredSet, folder: str | pathlib.Path) -> None:
 
 
 def _folder_names(class_names: tuple[str, ...]) -> list[str]:
-    """One name a class that any file system takes; in the order of the classes when sorted."""
+    """A name for each class that every file system accepts; sorted, they are in the order of the classes."""
     names = []
     for index, class_name in enumerate(class_names):
         # 60 characters are at most 240 bytes of UTF-8: file systems stop at 255.

@@ -84,17 +84,17 @@ def load_variables(folder: pathlib.Path, template: dict, part: str) -> dict:
     stored = folder / "variables"
     checkpointer = ocp.StandardCheckpointer(multiprocessing_options=_alone())
     try:
-        found = checkpointer.restore(stored.absolute())
+        restored = checkpointer.restore(stored.absolute())
     except Exception as error:
         raise UserError(f"{stored} is not a readable Orbax checkpoint: {_first_line(error)}") from error
-    shapes, wanted = _shapes(found), _shapes(template)
+    shapes, wanted = _shapes(restored), _shapes(template)
     for name in sorted(shapes | wanted):
         if shapes.get(name) != wanted.get(name):
             raise UserError(
                 f"the {part} in {folder} has {name} of shape {shapes.get(name)}, config.{part} asks for "
                 f"{wanted.get(name)}"
             )
-    return jax.tree.map(jax.numpy.asarray, found)
+    return jax.tree.map(jax.numpy.asarray, restored)
 
 
 def _shapes(tree: dict) -> dict[str, tuple[int, ...]]:

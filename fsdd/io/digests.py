@@ -12,7 +12,7 @@ _SHORT = 16
 
 
 def digest_arrays(arrays: Iterable[Any], short: bool = False) -> str:
-    """The digest of the bytes of some arrays, one after the other; the first 16 characters of it if it is to be short."""
+    """The digest of the bytes of arrays, one after the other; its first 16 characters if it is to be short."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array))

@@ -22,7 +22,7 @@ _LINE = 28  # Pixels from one line of text to the next.
 _INK = "#222222"
 # Okabe and Ito's palette: told apart by all common kinds of colour vision. Without its yellow, too faint on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-# Line and marker of each round through the colours: single points of one colour are told apart, too.
+# Line and marker of each round through the colours: single points of one colour are told apart as well.
 _STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
 
 
@@ -34,7 +34,7 @@ def grid(
     images_per_class: int = 10,
     max_classes: int = 20,
 ) -> None:
-    """Draw image sets side by side as a PNG: a panel a set, a row a class.
+    """Draw image sets side by side as a PNG: a panel for each set, a row for each class.
 
     Small images are enlarged by a whole factor without smoothing. What is left out is said in the picture.
 
@@ -43,7 +43,7 @@ def grid(
         columns: title -> pixels `[n, h, w, 1 or 3]` in [0, 1] (clipped if outside); sizes may differ between panels.
         classes: int `[n]`, the class of each row, the same for all panels.
         class_names: the name of each class.
-        images_per_class: at most so many images of a class in each panel: the first ones.
+        images_per_class: the most images of a class in each panel: the first ones.
         max_classes: at most so many classes, evenly chosen.
 
     Raises:
@@ -60,7 +60,7 @@ def grid(
     if len(shown) < len(present):
         notes.append(f"{len(shown)} of {len(present)} classes, evenly chosen")
     if counts.max() > images_per_class:
-        notes.append(f"the first {images_per_class} of {counts.max()} images a class")
+        notes.append(f"the first {images_per_class} of {counts.max()} images per class")
     panels = [_panel(np.asarray(pixels), shown) for pixels in columns.values()]
     names = [textwrap.shorten(str(class_names[label]), 24, placeholder="…") for label in present[places]]
     _draw_grid(pathlib.Path(path), list(columns), panels, names, "; ".join(notes))
@@ -81,7 +81,7 @@ def _draw_grid(
     row_height = max(panel[0][0].shape[0] for panel in panels) + _GAP
     cells = [panel[0][0].shape[1] + _GAP for panel in panels]
     per_row = max(len(row) for row in panels[0])
-    # A panel of one image a class is widened so that its title takes few lines.
+    # A panel of one image per class is widened so that its title takes few lines.
     widths = [max(cell * per_row, 190) for cell in cells]
     wrapped = [_wrap(title, width) for title, width in zip(titles, widths, strict=True)]
     left = 2 * _MARGIN + math.ceil(max(_text_width(name) for name in names))

@@ -58,7 +58,7 @@ class Waited:
 
 
 class Bar(tqdm):
-    """A progress bar on standard error, redrawn at most twice a second (every 30 s where nobody watches)."""
+    """A progress bar on standard error, redrawn at most twice a second (every 30 s where it goes to a log)."""
 
     shown: "Bar | None" = None
 

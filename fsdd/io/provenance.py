@@ -46,14 +46,14 @@ def commit() -> str | None:
         ("status", "--porcelain", "--", "."),
     )
     try:
-        top, found, changed = (
+        top, head, changed = (
             subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
             for words in asked
         )
     except (OSError, subprocess.SubprocessError):
         return None
     # Installed, the source may lie within a repository of someone else's.
-    return found.strip() + "+" * bool(changed.strip()) if pathlib.Path(top.strip()) == here.parent else None
+    return head.strip() + "+" * bool(changed.strip()) if pathlib.Path(top.strip()) == here.parent else None
 
 
 def now() -> str:

@@ -148,6 +148,6 @@ class Resumable:
 
 
 def clear(folder: pathlib.Path) -> None:
-    """Delete what an iteration left in its folder: of one that was killed after its result had been stored, too."""
+    """Delete what an iteration left in its folder, also if it was killed after its result had been stored."""
     for name in ("checkpoints", "journal"):
         shutil.rmtree(folder / name, ignore_errors=True)

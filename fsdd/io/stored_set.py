@@ -2,7 +2,7 @@
 
 `<name>.npz` holds plain arrays and is enough to train on pixels with nothing but NumPy; `<name>.json` says in words
 what each array is, and where the set came from. The matrices of a ZCA whitening (75 MB for 32x32 RGB, however few
-images) are kept apart, in `<name>.whitening.npz`: only who maps other images into the whitened space needs them.
+images) are kept apart, in `<name>.whitening.npz`: they are needed only to map other images into the whitened space.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """The user's cache: what can be made again but takes long, such as decoded images and fitted whitenings.
 
-It is `$FSDD_CACHE`, else `fsdd` in `$XDG_CACHE_HOME` or `~/.cache`; `FSDD_CACHE=off` does without. A folder that cannot be
-used is no error: things are then made each time. What was not used for longest goes first when all would be too much.
+It is `$FSDD_CACHE`, else `fsdd` in `$XDG_CACHE_HOME` or `~/.cache`; `FSDD_CACHE=off` switches it off. A folder that
+cannot be used is no error: things are then made each time. The least recently used files go first
+where all take too much.
 """
 
 import contextlib
@@ -81,9 +82,9 @@ def _make_room(place: pathlib.Path) -> None:
     """Delete the files that were not used for longest, until all take no more than they may."""
     # Programs that JAX keeps lie there too; JAX bounds them itself.
     files = [(path, path.stat()) for path in place.glob("*/*.npz")]
-    total = sum(found.st_size for _, found in files)
-    for path, found in sorted(files, key=lambda pair: pair[1].st_mtime):
+    total = sum(status.st_size for _, status in files)
+    for path, status in sorted(files, key=lambda pair: pair[1].st_mtime):
         if total <= _MOST_BYTES:
             return
         path.unlink(missing_ok=True)
-        total -= found.st_size
+        total -= status.st_size

@@ -21,9 +21,10 @@ class Objective:
         flip: whether S and its mirror image are both regressed on.
         scale: factor of the squared error: 0.5 in FRePo's JAX code, 1 in its PyTorch code.
         ridge: the ridge head's relative regulariser.
-        scaled: whether predictions are scaled to the labels first, by the best factor. A synthetic set that fits its
-            network too well is too sure of itself in others: its predictions are too large. Brighter images (features
-            grow with them, so heads shrink) cure that and nothing else; who cannot move labels learns it before all.
+        scaled: whether predictions are rescaled by the best scalar before the loss. A synthetic set that fits its own
+            network too well makes predictions that are too large in others. Higher contrast cures that and nothing
+            else (features grow with it, so that heads shrink); without the rescaling a translator, which cannot move
+            labels, mostly learns contrast.
         factor: by which stored images are enlarged before networks see them.
     """
 
@@ -39,7 +40,7 @@ class Objective:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Loss of the ridge head fitted on S, on real rows of one network, plus the label margin; and its parts.
 
-        `mask` tells what of S is padding. Real rows are never: who pads them draws among the true ones.
+        `mask` says which rows and classes of S are no padding. It covers S only: real rows are never padded.
         """
         kept = mask or Mask(None, None)
         prediction = self.predict(synthetic, draw, kept.rows)

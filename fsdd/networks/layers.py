@@ -17,7 +17,7 @@ class Output(NamedTuple):
 
     Attributes:
         features: `[n, d]`, the flattened activation before the dense layer.
-        logits: `[n, classes]`. Who uses only the features pays nothing for them: the compiler drops what is unused.
+        logits: `[n, classes]`. They cost nothing where only the features are used: the compiler drops them.
     """
 
     features: jax.Array

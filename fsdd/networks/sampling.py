@@ -42,5 +42,5 @@ def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax
 
     At least float32, whatever the network computes in: what follows them is regression.
     """
-    found = network.apply(variables, images).features
-    return found.astype(jnp.promote_types(found.dtype, jnp.float32))
+    activations = network.apply(variables, images).features
+    return activations.astype(jnp.promote_types(activations.dtype, jnp.float32))

@@ -1,4 +1,4 @@
-"""What the batches of a store of cached subsets share: the big set, its whitening, the subsets and what distils them."""
+"""What all batches of a store share: the big set, its whitening, its subsets and what distils them."""
 
 import dataclasses
 import math

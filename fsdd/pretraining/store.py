@@ -178,7 +178,7 @@ class Source:
 
     def __init__(self, shards: Sequence[Shard]):
         """Subsets of these shards, in the order of their indices."""
-        # Imported here: it takes seconds, which only who reads a store should wait for.
+        # Imported here: it takes seconds, and only reading a store needs it.
         import grain
 
         places, offset = {}, 0

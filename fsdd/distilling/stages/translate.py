@@ -63,7 +63,7 @@ def _begin(context, sets):
         set_of=set_of,
         networks=lambda _: stream.networks,
         together=stream.group_steps,
-        # An auto-encoder's time is the stage's, too.
+        # The time of training an auto-encoder first belongs to the stage.
         spent=begun.seconds,
         keep=functools.partial(_keep, config, begun.translator, stream),
         label=f"{STAGE.name} ipc {', '.join(map(str, ipcs))}",
@@ -117,7 +117,7 @@ STAGE = Stage(
     | schedule_fields(1e-4, 1.0)
     | {
         "warmup": Field(0.0, values.number(0, 1), "Share of the steps over which the learning rate rises."),
-        "labels": Field(True, values.truth(), "Whether the set's labels move, too."),
+        "labels": Field(True, values.truth(), "Whether the set's labels move with the translator."),
         "label_rate": Field(1e-3, values.above(0, MOST_RATE), "Learning rate of the labels."),
         "ipcs": Field(
             (),
