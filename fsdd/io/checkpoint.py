@@ -33,13 +33,18 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(np.array, state)))
 
     def restore(self, template) -> tuple[int, object]:
-        """`(step, state)` of the newest checkpoint, or `(0, template)` if there is none."""
+        """`(step, state)` of the newest checkpoint, or `(0, template)` if there is none.
+
+        Raises:
+            UserError: it is damaged, or of another state: one with other leaves, shapes or types.
+        """
         step = self._manager.latest_step()
         if step is None:
             return 0, template
         abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), template)
         try:
             restored = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            _check_leaves(self._folder / str(step) / "default", abstract)
         except Exception as error:  # damaged files make Orbax and TensorStore raise many types
             raise UserError(
                 f"{self._folder / str(step)} does not hold this stage's state ({_first_line(error)}); "
@@ -52,6 +57,23 @@ class Checkpoints:
         with _writing(self._folder):
             self._manager.wait_until_finished()
             self._manager.close()
+
+
+def _check_leaves(stored: pathlib.Path, wanted) -> None:
+    """Check that stored leaves have the shapes and types of a template, to which Orbax would cut, pad and cast them.
+
+    Raises:
+        ValueError: one has others.
+    """
+    found = ocp.tree.to_flat_dict(ocp.StandardCheckpointHandler().metadata(stored.absolute()).tree, sep="/")
+    for name, leaf in ocp.tree.to_flat_dict(wanted, sep="/").items():
+        one, other = ((part.dtype, tuple(part.shape)) for part in (found[name], leaf))
+        if one != other:
+            raise ValueError(f"{name} is {_describe(*one)}, this run needs {_describe(*other)}")
+
+
+def _describe(dtype, shape: tuple[int, ...]) -> str:
+    return f"{np.dtype(dtype).name}{list(shape)}"
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
