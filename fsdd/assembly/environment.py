@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib.util
 import os
 import pathlib
 import platform
@@ -39,7 +40,9 @@ def keep_programs() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _COMPILE_SECONDS)
-    jax.config.update("jax_compilation_cache_max_size", _MOST_BYTES)
+    if importlib.util.find_spec("filelock"):
+        # Without it JAX could keep no program at all in a cache of limited size.
+        jax.config.update("jax_compilation_cache_max_size", _MOST_BYTES)
 
 
 def _processor() -> str:
