@@ -1,13 +1,13 @@
 """What a process needs before it computes: a JAX that computes right, and the cache of compiled programs."""
 
 import functools
-import hashlib
 import importlib.util
 import os
 import pathlib
 import platform
 
 from fsdd.io import user_cache
+from fsdd.io.digests import digest_json
 
 # Programs that take less to compile are not worth a file.
 _COMPILE_SECONDS = 0.2
@@ -52,4 +52,4 @@ def _processor() -> str:
     except OSError:
         return platform.machine() or "unknown"
     told = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
-    return f"{platform.machine()}-{hashlib.sha256(repr(sorted(set(told))).encode()).hexdigest()[:8]}"
+    return f"{platform.machine()}-{digest_json(sorted(set(told)))[:8]}"

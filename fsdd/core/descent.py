@@ -6,6 +6,7 @@ without its multi-threaded kernels (jax-ml/jax issue 12868), so there each step 
 compute the same.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -88,7 +89,7 @@ class Loop:
     def many(self, size: int) -> Callable:
         """The program of `size` steps."""
         if size not in self._compiled:
-            self._compiled[size] = compilation.jit(lambda *given: self._take(size, *given), donate_argnums=0)
+            self._compiled[size] = compilation.jit(functools.partial(self._take, size), donate_argnums=0)
         return self._compiled[size]
 
     def _take(self, size: int, state: Any, first: jax.Array, *constants: Any) -> tuple[Any, Metrics]:

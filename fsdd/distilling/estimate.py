@@ -3,9 +3,11 @@
 from fsdd import config as configs
 from fsdd.assembly import timing, translators
 from fsdd.config.stages import TRAINING
+from fsdd.core.synthetic_set import encode
 from fsdd.distilling.context import Context
 from fsdd.evaluation import training
 from fsdd.io import progress
+from fsdd.methods import translation
 
 
 def moved_images(context: Context, stage: str) -> list[int]:
@@ -38,13 +40,15 @@ def count_passes(context: Context) -> dict[str, int]:
 
 def describe(context: Context) -> str | None:
     """One line on what the stages that are left take on this machine, or None if that is under a minute."""
-    config, chunk = context.config, context.real.images[: context.config.compute.chunk]
-    each = timing.seconds_per_image(context.objective.network, chunk)
+    config, images = context.config, context.real.images
+    each = timing.seconds_per_image(context.objective.network, images, config.compute.chunk, config.network.cache_dtype)
     seconds = {stage: count * each for stage, count in count_passes(context).items()}
     if seconds.get("translate"):
         translator = translators.build(config, config.translate.init, context.data.image_shape[-1])
-        translated = configs.steps_of(config, "translate") * sum(moved_images(context, "translate"))
-        seconds["translate"] += TRAINING * translated * timing.translator_seconds_per_image(translator, chunk)
+        moved = moved_images(context, "translate")
+        like = encode(images[: min(moved[0], translation.CHUNK)], config.factor)
+        one = timing.translator_seconds_per_image(translator, like, config.factor)
+        seconds["translate"] += TRAINING * configs.steps_of(config, "translate") * sum(moved) * one
     total = sum(seconds.values())
     if total < 60:
         return None

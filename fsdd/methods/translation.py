@@ -16,6 +16,8 @@ from fsdd.methods.streams import Draw
 from fsdd.networks.translator import Translator
 
 STATISTICS = ("batch", "running")
+# Images of a set that are translated at once.
+CHUNK = 500
 
 
 @flax.struct.dataclass
@@ -161,7 +163,7 @@ def translate(
     statistics: str = "batch",
     *,
     factor: int = 1,
-    chunk: int = 500,
+    chunk: int = CHUNK,
 ) -> SyntheticSet:
     """S = G(S'): images translated, labels as they are.
 
@@ -176,17 +178,24 @@ def translate(
     parts = [source.images[at : at + chunk] for at in range(0, len(source), chunk)]
     if statistics == "batch":
         variables = _with_statistics(translator, variables, parts, factor)
-    apply, _ = _programs(translator, factor)
+    apply = translation_program(translator, factor)
     return source.replace(images=jnp.concatenate([apply(variables, images) for images in parts]))
 
 
 @functools.cache
-def _programs(translator: Translator, factor: int) -> tuple[Callable, Callable]:
-    """Translation of images, and the moments that its norms would see, compiled once for each translator."""
+def translation_program(translator: Translator, factor: int) -> Callable:
+    """`(variables, images [n, h, w, c]) -> images`, stored ones, compiled once for each translator."""
 
     @compilation.jit
     def apply(variables, images):
         return encode(translator.apply(variables, decode(images, factor), train=False), factor)
+
+    return apply
+
+
+@functools.cache
+def _moments_program(translator: Translator, factor: int) -> Callable:
+    """`(variables, images) -> moments` of what reaches each norm of a translator, compiled once for each."""
 
     @compilation.jit
     def moments(variables, images):
@@ -202,12 +211,12 @@ def _programs(translator: Translator, factor: int) -> tuple[Callable, Callable]:
         inputs = [seen["intermediates"][name]["__call__"][0] for name in names]
         return [jnp.stack([jnp.mean(x, (0, 1, 2)), jnp.mean(jnp.square(x), (0, 1, 2))]) for x in inputs]
 
-    return apply, moments
+    return moments
 
 
 def _with_statistics(translator: Translator, variables: dict, parts: list[jax.Array], factor: int) -> dict:
     """`variables` with the statistics of all images: a pass for each norm, since it sees what those before it leave."""
-    _, moments = _programs(translator, factor)
+    moments = _moments_program(translator, factor)
     sizes, stats = jnp.asarray([len(images) for images in parts]), dict(variables["batch_stats"])
     for norm in range(len(stats)):
         seen = jnp.stack([moments({**variables, "batch_stats": stats}, images)[norm] for images in parts])

@@ -7,6 +7,7 @@ import shutil
 import time
 
 import jax
+import jax.numpy as jnp
 
 from fsdd.assembly import networks, timing, translators
 from fsdd.config.stages import THERE_AND_BACK, TRAINING
@@ -39,8 +40,8 @@ def describe_pretraining(cache: Cache) -> str:
     config = cache.config
     settings, limits = config.pretrain, cache.sampler.limits
     network = networks.build_objective(config, limits.classes_max, settings.width).network
-    chunk = cache.whitening.apply(cache.data.train_images[: config.compute.chunk])
-    each = timing.seconds_per_image(network, chunk)
+    chunk = jnp.asarray(cache.whitening.apply(cache.data.train_images[: config.compute.chunk]))
+    each = timing.seconds_per_image(network, chunk, len(chunk), config.network.cache_dtype)
     rows = sum(cache.bucket(index) for index in range(config.subsets.count)) / config.subsets.count
     mirrored = 2 if config.objective.flip else 1
     drawn = -(-settings.steps // settings.uses) * settings.subsets
