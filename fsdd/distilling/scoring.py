@@ -64,11 +64,11 @@ class Scorer:
         }
 
     @functools.cached_property
-    def _test_images(self) -> jax.Array:
-        """The test images as networks see them, on the device."""
+    def _test_images(self) -> np.ndarray:
+        """The test images as networks see them, on the host."""
         images = self._context.config.evaluate.images
         whitening = training_sets.matching_whitening(self._context.whitening, images)
-        return jnp.asarray(whitening.apply(self._context.data.test_images))
+        return whitening.apply(self._context.data.test_images)
 
     def _folder(self, name: str, synthetic: SyntheticSet) -> pathlib.Path:
         """One folder for each (set, way of evaluating); its name ends in a digest of both."""

@@ -233,8 +233,7 @@ def score(
         float64 `[k]`, shares of images classified right.
     """
 
-    classify, images = classifier(network), jnp.asarray(images)
-    done = 0
+    classify, done = classifier(network), 0
 
     def tell(now: int) -> None:
         nonlocal done
