@@ -176,8 +176,7 @@ def _check_stages(config: Resolved) -> None:
     """Check the order of the stages, and what they ask of other fields."""
     order, known = config.stages, stages()
     if len(set(order)) < len(order) or not any(set(order) <= set(some) for some in (known, PRETRAINING)):
-        allowed = f"some or none of {', '.join(known)}, each at most once, in the order to run them; or "
-        raise bad_value("stages", order, allowed + ", ".join(PRETRAINING))
+        raise bad_value("stages", order, table()["stages"].values.words)
     for name in config.evaluate.stages:
         _check_evaluated(config, name)
     if config.classes and len(config.classes) == 1:

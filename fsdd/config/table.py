@@ -23,7 +23,7 @@ from fsdd.config.fields import (
     by_protocol,
     schedule_fields,
 )
-from fsdd.config.stages import stages
+from fsdd.config.stages import PRETRAINING, stages
 
 _POLICIES = ("none", "frepo", "dsa")
 _INITIALISATIONS = ("lecun", "torch")
@@ -284,7 +284,7 @@ def table() -> dict[str, Field]:
             values.text("the name of a method"),
             "Fills `stages` unless they are given; `translate` is the paper's method.",
         ),
-        "stages": Field(None, values.names("names of stages"), "The stages to run, in order."),
+        "stages": Field(None, values.names(_stages_words()), "The stages to run, in order."),
     }
     of_stages = {f"{stage.name}.{name}": field for stage in stages().values() for name, field in stage.fields.items()}
     return {
@@ -297,6 +297,11 @@ def table() -> dict[str, Field]:
         **_evaluation_fields(),
         **_machine_fields(),
     }
+
+
+def _stages_words() -> str:
+    allowed = f"some or none of {', '.join(stages())}, each at most once, in the order to run them"
+    return f"{allowed}; or {', '.join(PRETRAINING)}"
 
 
 def default() -> ml_collections.ConfigDict:
