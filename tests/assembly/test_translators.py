@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import runs
 
 from fsdd import config as configs
-from fsdd.distilling import pipeline
 from fsdd.assembly import translators
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
@@ -17,20 +17,18 @@ from fsdd.methods import translation
 from fsdd.networks.translator import Translator
 
 WIDTHS = (4, 4, 4)
+FIELDS = {
+    "dataset": "digits",
+    "network.width": 8,
+    "translator.widths": WIDTHS,
+    "distill.steps": 10,
+    "translate.networks": 4,
+    "evaluate.networks": 0,
+}
 
 
 def _config(**changes):
-    config = configs.default()
-    fields = {
-        "dataset": "digits",
-        "network.width": 8,
-        "translator.widths": WIDTHS,
-        "distill.uses": 10,
-        "translate.networks": 4,
-        "evaluate.networks": 0,
-    }
-    config.update_from_flattened_dict(fields | changes)
-    return config
+    return runs.default(FIELDS | changes)
 
 
 def _stored(folder: pathlib.Path, channels: int) -> pathlib.Path:
@@ -42,31 +40,26 @@ def _stored(folder: pathlib.Path, channels: int) -> pathlib.Path:
     return folder
 
 
-def _set(folder: pathlib.Path) -> np.ndarray:
-    with np.load(folder / "set.npz") as arrays:
-        return arrays["images"]
-
-
 @pytest.mark.parametrize("warmup", [0.0, 0.2, 1.0])
 def test_no_networks_at_all_is_a_translation_without_adaptation(tmp_path, warmup):
     stored = _stored(tmp_path / "stored", 1)
     fields = {"translate.init": str(stored), "translate.networks": 0, "translate.warmup": warmup}
-    results = pipeline.run(_config(**fields), tmp_path / "run")
+    results = runs.run(_config(**fields), tmp_path / "run")
     figures = results["stages"]["translate"]
     assert (figures["steps"], figures["networks"], figures["curve"]) == (0, 0, [])
     translator = Translator(1, WIDTHS)
     variables = translators.load(translator, stored, (8, 8, 1))
-    source = _set(tmp_path / "run" / "distill")
+    source = runs.images(tmp_path / "run" / "distill" / "set.npz")
     wanted, _ = translator.apply(variables, source, mutable=["batch_stats"])
-    found = _set(tmp_path / "run" / "translate")
+    found = runs.images(tmp_path / "run" / "translate" / "set.npz")
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert np.abs(found - source).max() > 0.01
 
 
 def test_grey_images_pass_through_a_translator_of_colour_images(tmp_path):
     stored = _stored(tmp_path / "stored", 3)
-    pipeline.run(_config(**{"translate.init": str(stored), "translate.networks": 2}), tmp_path / "run")
-    assert _set(tmp_path / "run" / "translate").shape == (10, 8, 8, 1)
+    runs.run(_config(**{"translate.init": str(stored), "translate.networks": 2}), tmp_path / "run")
+    assert runs.images(tmp_path / "run" / "translate" / "set.npz").shape == (10, 8, 8, 1)
     translator = Translator(3, WIDTHS, residual=False)
     variables = translation.fresh(translator, jax.random.key(1), (8, 8, 3))
     grey = jax.random.normal(jax.random.key(2), (5, 8, 8, 1))
@@ -80,7 +73,7 @@ def test_colour_images_do_not_pass_through_a_grey_translator(tmp_path):
     np.savez(tmp_path / "data.npz", train_images=images, train_labels=np.arange(40) % 2)
     fields = {"dataset": str(tmp_path / "data.npz"), "translate.init": str(_stored(tmp_path / "stored", 1))}
     with pytest.raises(UserError, match="for images of 1 channels; the images here have 3") as caught:
-        pipeline.run(_config(**fields), tmp_path / "run")
+        runs.run(_config(**fields), tmp_path / "run")
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
@@ -90,7 +83,7 @@ def test_a_residual_translator_is_no_autoencoder(tmp_path, part):
     stages = ("distill", "translate") if part == "translate" else ("cache", "pretrain")
     fields = {f"{part}.init": "autoencoder", "stages": stages, "subsets.count": 4}
     with pytest.raises(UserError, match=rf"config\.{part}\.init is 'autoencoder'.*residual=False"):
-        pipeline.run(_config(**fields), tmp_path / "run")
+        runs.run(_config(**fields), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -113,10 +106,10 @@ PRETRAINING = {
 
 def test_pretraining_goes_on_from_a_stored_translator_and_judges_a_target(tmp_path):
     target = tmp_path / "target"
-    pipeline.run(_config(stages=("distill",)), target)
+    runs.run(_config(stages=("distill",)), target)
     stored = _stored(tmp_path / "stored", 1)
     fields = PRETRAINING | {"pretrain.init": str(stored), "pretrain.target": str(target), "pretrain.rate": 1e-9}
-    pipeline.run(_config(**fields), tmp_path / "run")
+    runs.run(_config(**fields), tmp_path / "run")
     wanted, found = (
         translators.load(Translator(1, WIDTHS), folder, (8, 8, 1))["params"]
         for folder in (stored, tmp_path / "run" / "translator")
@@ -138,10 +131,10 @@ def test_pretraining_goes_on_from_a_stored_translator_and_judges_a_target(tmp_pa
     ],
 )
 def test_targets_and_starts_that_cannot_be(tmp_path, changes, words):
-    pipeline.run(_config(stages=("distill",)), tmp_path / "target")
+    runs.run(_config(stages=("distill",)), tmp_path / "target")
     fields = PRETRAINING | {"pretrain.target": str(tmp_path / "target")} | changes
     with pytest.raises(UserError) as caught:
-        pipeline.run(_config(**fields), tmp_path / "run")
+        runs.run(_config(**fields), tmp_path / "run")
     assert len(str(caught.value).splitlines()) == 1
     assert all(word in str(caught.value) for word in words), caught.value
     assert not (tmp_path / "run").exists()
@@ -149,7 +142,7 @@ def test_targets_and_starts_that_cannot_be(tmp_path, changes, words):
 
 def test_pretraining_starts_from_an_autoencoder(tmp_path):
     fields = PRETRAINING | {"pretrain.init": "autoencoder", "translator.residual": False, "autoencoder.steps": 20}
-    pipeline.run(_config(**fields), tmp_path / "run")
+    runs.run(_config(**fields), tmp_path / "run")
     card = json.loads((tmp_path / "run" / "pretrain" / "autoencoder" / "0" / "card.json").read_text())
     assert card["curve"][-1]["loss"] < card["curve"][0]["loss"]
     assert json.loads((tmp_path / "run" / "translator" / "card.json").read_text())["config"]["autoencoder.steps"] == 20
@@ -172,7 +165,7 @@ def test_what_comes_with_the_package_loads_and_says_what_made_it(name):
     # It is tied to the network that one of the protocols distils in, and the other is refused.
     config = configs.default()
     config.translate.init = name
-    fitting, other = ("torch", "best") if name.endswith("_torch") else ("best", "torch")
+    fitting, other = ("frepo_torch", "recommended") if name.endswith("_torch") else ("recommended", "frepo_torch")
     config.protocol = fitting
     translators.check(configs.resolve(config), "translate.init")
     config.protocol = other
@@ -181,7 +174,7 @@ def test_what_comes_with_the_package_loads_and_says_what_made_it(name):
 
 
 def test_a_start_that_no_stage_uses_is_told(tmp_path, capsys):
-    pipeline.run(_config(**{"translate.init": "tiny_imagenet32", "stages": ("distill",)}), tmp_path)
+    runs.run(_config(**{"translate.init": "tiny_imagenet32", "stages": ("distill",)}), tmp_path)
     assert "config.translate.init is 'tiny_imagenet32', and is not used" in capsys.readouterr().out
 
 

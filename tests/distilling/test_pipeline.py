@@ -7,24 +7,23 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import runs
 
 import fsdd
 from fsdd import config as configs
-from fsdd.distilling import estimate
 from fsdd import main
-from fsdd.distilling import pipeline
-from fsdd.distilling import records
-from fsdd.distilling import context as runs
+from fsdd.assembly import keys, timing
 from fsdd.data import sources
+from fsdd.distilling import context as contexts
+from fsdd.distilling import estimate, records
 from fsdd.errors import UserError
-from fsdd.io import stored_set
+from fsdd.io import report, stored_set
 
-ROOT = pathlib.Path(__file__).parents[2]
 FIELDS = {
     "dataset": "digits",
     "network.width": 16,
     "stages": ("distill", "translate", "refine"),
-    "distill.uses": 60,
+    "distill.steps": 60,
     "translate.networks": 30,
     "translate.rate": 1e-3,
     "refine.networks": 4,
@@ -37,15 +36,17 @@ FIELDS = {
 
 
 def _config(**changes):
-    config = configs.default()
-    config.update_from_flattened_dict(FIELDS | changes)
-    return config
+    return runs.default(FIELDS | changes)
+
+
+def _prepare(folder, **changes):
+    return contexts.prepare(configs.resolve(_config(**changes)), folder)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    return folder, pipeline.run(_config(), folder)
+    return folder, runs.run(_config(), folder)
 
 
 def test_results_say_what_was_done(finished):
@@ -80,7 +81,7 @@ def test_the_stored_set_is_usable_without_us(finished):
         assert 0 <= arrays["pixels"].min() <= arrays["pixels"].max() <= 1
         np.testing.assert_array_equal(arrays["classes"], np.arange(10))
     provenance = fsdd.load(folder / "synthetic.npz").provenance
-    assert provenance["config"]["distill.uses"] == 60
+    assert provenance["config"]["distill.steps"] == 60
     assert provenance["stages"]["refine"]["networks"] == 4
     for picture in ("synthetic.png", "curves.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
@@ -88,29 +89,27 @@ def test_the_stored_set_is_usable_without_us(finished):
 
 def test_an_estimate_counts_the_work_that_is_left(finished, tmp_path):
     folder, _ = finished
-    context = runs.prepare(_config(), tmp_path)
+    context = _prepare(tmp_path)
     train, test = 1438, 359
-    assert estimate.passes(context) == {
+    assert estimate.count_passes(context) == {
         "distill": train + 2 * 60 * 10,
         "translate": 30 * 1024 + 2 * 30 * 10,
         "refine": 4 * 1024 + 2 * 40 * 10,
         "evaluate": (3 * 100 * 10 + test) * 2 * 2,
     }
-    assert list(estimate.passes(runs.prepare(_config(), folder))) == ["evaluate"]
-    several = _config()
-    several.translate.ipcs = (2, 3)
-    counted = estimate.passes(runs.prepare(several, tmp_path / "several"))
+    assert list(estimate.count_passes(_prepare(folder))) == ["evaluate"]
+    counted = estimate.count_passes(_prepare(tmp_path / "several", **{"translate.ipcs": (2, 3)}))
     assert counted["distill"] == 3 * train + 2 * 60 * (10 + 20 + 30)
     assert counted["translate"] == 30 * 1024 + 2 * 30 * (20 + 30)
     assert counted["refine"] == 4 * 1024 + 2 * 40 * 10
     assert estimate.describe(context) is None
-    assert 0 < estimate.seconds_per_image(context.objective.network, context.real.images[:64]) < 1
+    assert 0 < timing.seconds_per_image(context.objective.network, context.real.images[:64]) < 1
 
 
 def test_a_finished_run_is_loaded(finished):
     folder, results = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npz")}
-    again = pipeline.run(_config(), folder)
+    again = runs.run(_config(), folder)
     assert again["evaluations"] == results["evaluations"]
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npz")} == before
 
@@ -120,9 +119,9 @@ def test_a_stage_made_before_a_field_existed_had_its_default(finished, tmp_path)
     fields = json.loads((folder / "refine" / "config.json").read_text())
     del fields["refine.real_images"]
     (folder / "refine" / "config.json").write_text(json.dumps(fields))
-    runs.prepare(_config(), folder)
+    _prepare(folder)
     with pytest.raises(UserError, match=r"refine.real_images = 1024, now it is 3"):
-        runs.prepare(_config(**{"refine.real_images": 3}), folder)
+        _prepare(folder, **{"refine.real_images": 3})
 
 
 def test_an_adapted_translator_starts_another_run(finished, tmp_path):
@@ -131,17 +130,17 @@ def test_an_adapted_translator_starts_another_run(finished, tmp_path):
         **{"translate.init": str(folder / "translate" / "translator"), "stages": ("distill", "translate")},
         **{"evaluate.stages": (), "evaluate.networks": 0, "translate.ipcs": (1, 2), "translate.networks": 4},
     )
-    results = pipeline.run(config, tmp_path)
+    results = runs.run(config, tmp_path)
     # It goes on where the other ended: far below the loss of a set that was not translated.
     fresh = json.loads((folder / "translate" / "result.json").read_text())["curve"][0]["nfr"]
     assert results["stages"]["translate"]["curve"][0]["nfr"] < fresh
     assert results["stages"]["translate"]["ipcs"] == [1, 2]
     parts = [tmp_path / part / "result.json" for part in ("distill", "distill/ipc2", "translate")]
-    seconds = records.seconds_until(runs.prepare(config, tmp_path), "translate")
+    seconds = records.seconds_until(contexts.prepare(configs.resolve(config), tmp_path), "translate")
     assert seconds == pytest.approx(sum(json.loads(part.read_text())["wall_seconds"] for part in parts))
     config.network.seed = 3
     with pytest.raises(fsdd.UserError, match=r"config\.network\.seed is 3; allowed: 0, with which the images"):
-        pipeline.run(config, tmp_path / "elsewhere")
+        runs.run(config, tmp_path / "elsewhere")
 
 
 def test_the_api_scores_a_stored_set_as_its_run_did(finished):
@@ -172,7 +171,7 @@ def test_what_the_api_cannot_score_is_one_line(finished, images, labels, fields,
 
 
 def test_the_api_distils(tmp_path):
-    fields = FIELDS | {"stages": ("distill",), "distill.uses": 3, "evaluate.networks": 0, "evaluate.stages": ()}
+    fields = FIELDS | {"stages": ("distill",), "distill.steps": 3, "evaluate.networks": 0, "evaluate.stages": ()}
     made = fsdd.distill("digits", tmp_path, {name: value for name, value in fields.items() if name != "dataset"})
     data = sources.load("digits")
     # A run that scored none says nothing of how many: three.
@@ -181,10 +180,10 @@ def test_the_api_distils(tmp_path):
     given = configs.flat(configs.few_networks(configs.default())) | {"dataset": "digits"} | fields
     assert (
         json.loads((tmp_path / "results.json").read_text())["config"].items()
-        >= {name: given[name] for name in ("refine.networks", "refine.uses", "distill.uses")}.items()
+        >= {name: given[name] for name in ("refine.networks", "refine.uses", "distill.steps")}.items()
     )
     with pytest.raises(fsdd.UserError, match=r"distill\.usess"):
-        fsdd.distill("digits", tmp_path, {"distill.usess": 3})
+        fsdd.distill("digits", tmp_path, {"distill.stepss": 3})
 
 
 def test_the_api_takes_paths_and_the_home_folder(tmp_path, monkeypatch):
@@ -200,15 +199,15 @@ def test_the_api_takes_paths_and_the_home_folder(tmp_path, monkeypatch):
 
 
 def test_every_use_of_randomness_has_keys_of_its_own():
-    keys = [runs.purpose_key(seed, purpose) for seed in (0, 1) for purpose in runs._PURPOSES]
-    keys += [pipeline.scoring_key(0, index) for index in range(3)]
-    assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == len(keys)
+    drawn = [keys.purpose_key(seed, purpose) for seed in (0, 1) for purpose in keys.PURPOSES]
+    drawn += [keys.scoring_key(0, index) for index in range(3)]
+    assert len({tuple(jax.random.key_data(key).tolist()) for key in drawn}) == len(drawn)
 
 
-def test_a_process_that_finds_all_subsets_taken_says_so(capsys):
+def test_a_process_that_finds_all_subsets_taken_says_so():
     cache = {"subsets": 0, "bytes": 0, "wall_seconds": 0.0, "before": [], "after": []}
-    main.report({"stages": {"cache": cache}, "evaluations": []}, pathlib.Path("run"))
-    assert capsys.readouterr().out == "cache: other processes are at all subsets\n"
+    lines = report.describe({"stages": {"cache": cache}, "evaluations": []}, pathlib.Path("run"))
+    assert lines == ["cache: other processes are at all subsets"]
 
 
 @pytest.mark.parametrize(
@@ -221,12 +220,12 @@ def test_a_process_that_finds_all_subsets_taken_says_so(capsys):
         ({"dataset": "digits", "objective.flip": True}, {"objective.flip": True, "mirror": False}),
         ({"dataset": "cifar10", "mirror": False}, {"objective.flip": False}),
         ({"dataset": "digits", "mirror": True}, {"objective.flip": True}),
-        ({"dataset": "cifar100", "ipc": 10, "protocol": "jax"}, {"objective.flip": False}),
-        ({"dataset": "cifar100", "ipc": 10, "protocol": "torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
+        ({"dataset": "cifar100", "ipc": 10, "protocol": "frepo_jax"}, {"objective.flip": False}),
+        ({"dataset": "cifar100", "ipc": 10, "protocol": "frepo_torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
         ({"refine.networks": 8}, {"refine.group": 8}),
         ({"refine.networks": 1000}, {"refine.group": 125}),
         ({"refine.networks": 8, "refine.group": 2}, {"refine.group": 2}),
-        ({"protocol": "torch", "frepo.rate": 2e-3}, {"frepo.rate": 2e-3, "frepo.optimiser": "adam"}),
+        ({"protocol": "frepo_torch", "frepo.rate": 2e-3}, {"frepo.rate": 2e-3, "frepo.optimiser": "adam"}),
     ],
 )
 def test_what_is_open_is_filled_by_the_set_and_the_protocol(fields, wanted):
@@ -237,7 +236,9 @@ def test_what_is_open_is_filled_by_the_set_and_the_protocol(fields, wanted):
 
 def test_a_method_on_the_command_line_replaces_the_stages_of_the_file():
     def stages(*flags):
-        return configs.resolve(main.parse(["fsdd", f"--config={ROOT / 'configs/quickstart.py'}", *flags]).config).stages
+        return configs.resolve(
+            main.parse(["fsdd", f"--config={runs.ROOT / 'configs/quickstart.py'}", *flags]).config
+        ).stages
 
     assert stages() == ("distill", "translate", "refine")
     assert stages("--config.method=frepo", "--config.evaluate.stages=('start','frepo')") == ("frepo",)

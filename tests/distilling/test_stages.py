@@ -5,25 +5,24 @@ import json
 
 import numpy as np
 import pytest
+import runs
 
 import fsdd
 from fsdd import config as configs
-from fsdd.distilling import pipeline
-from fsdd.config import rules
-from fsdd.distilling import records
+from fsdd.assembly import keys
 from fsdd.data import sources
+from fsdd.distilling import records
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
 from fsdd.methods import streams
 from fsdd.networks.convnet import ConvNet
-from fsdd.distilling.context import fixed_key
 
 FIELDS = {
     "dataset": "digits",
     "network.width": 4,
     "evaluate.networks": 1,
     "evaluate.steps": 3,
-    "distill.uses": 4,
+    "distill.steps": 4,
     "distill.batch": 32,
     "bilevel.steps": 2,
     "bilevel.inner": 2,
@@ -37,14 +36,8 @@ FIELDS = {
 
 
 def _run(folder, **fields):
-    config = configs.default()
-    config.update_from_flattened_dict(FIELDS | {name.replace("__", "."): value for name, value in fields.items()})
-    return pipeline.run(config, folder)
-
-
-def _images(path):
-    with np.load(path) as arrays:
-        return arrays["images"]
+    changes = {name.replace("__", "."): value for name, value in fields.items()}
+    return runs.run(runs.default(FIELDS | changes), folder)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +55,7 @@ def test_sets_on_the_way_are_kept_scored_and_timed(pooled):
     assert seconds[0] == 0 < seconds[1] <= seconds[2] == results["stages"]["frepo"]["wall_seconds"]
     # 12 steps on 3 networks of ages 0, 1 and 2, each of which gives way after 4.
     assert 3 + 12 // 4 <= results["stages"]["frepo"]["networks"] <= 3 + (12 + 0 + 1 + 2) // 4
-    kept, last = _images(folder / "frepo" / "kept" / "4.npz"), _images(folder / "frepo" / "set.npz")
+    kept, last = runs.images(folder / "frepo" / "kept" / "4.npz"), runs.images(folder / "frepo" / "set.npz")
     assert np.abs(kept - last).max() > 1e-3
 
 
@@ -72,7 +65,7 @@ def test_a_set_on_the_way_is_what_fewer_steps_leave(pooled, tmp_path):
         _run(tmp_path / str(steps), stages=("frepo",), frepo__steps=steps, frepo__final=1.0, evaluate__stages=stages,
              evaluate__networks=0)  # fmt: skip
     kept, last = tmp_path / "8" / "frepo" / "kept" / "4.npz", tmp_path / "4" / "frepo" / "set.npz"
-    np.testing.assert_array_equal(_images(kept), _images(last))
+    np.testing.assert_array_equal(runs.images(kept), runs.images(last))
 
 
 def test_small_images_are_stored_and_come_back_large(pooled):
@@ -91,13 +84,18 @@ def test_small_images_are_stored_and_come_back_large(pooled):
 
 def test_a_set_for_plain_images_keeps_its_labels_and_is_scored_by_its_pixels(tmp_path):
     stages = {"stages": ("distill", "translate", "frepo"), "evaluate.stages": ("start", "frepo")}
-    fields = {"protocol": "plain", "translate.networks": 3, "translate.rate": 1e-2, "translator.widths": (4, 4, 4)}
+    fields = {
+        "protocol": "plain_pixels",
+        "translate.networks": 3,
+        "translate.rate": 1e-2,
+        "translator.widths": (4, 4, 4),
+    }
     results = _run(tmp_path, **stages, **fields)
     stored = fsdd.load(tmp_path / "synthetic.npz")
     assert stored.whitening.kind == "standardize"
     np.testing.assert_allclose(stored.synthetic.labels, np.eye(10) - 0.1, atol=1e-6)
     for before, after in (("distill", "translate"), ("translate", "frepo")):
-        moved = _images(tmp_path / after / "set.npz") - _images(tmp_path / before / "set.npz")
+        moved = runs.images(tmp_path / after / "set.npz") - runs.images(tmp_path / before / "set.npz")
         assert np.abs(moved).max() > 1e-3
     recipe = results["evaluations"][-1]["recipe"]
     assert [recipe[name] for name in ("images", "labels", "loss")] == ["pixels", "hard", "cross_entropy"]
@@ -170,7 +168,7 @@ def test_many_steps_a_dispatch_learn_the_same_space_and_the_same_autoencoder(tmp
     for dispatch in (1, 2):
         _run(tmp_path / str(dispatch), compute__dispatch=dispatch, **fields)
     for stage in ("bilevel", "translate"):
-        one, many = (_images(tmp_path / dispatch / stage / "set.npz") for dispatch in ("1", "2"))
+        one, many = (runs.images(tmp_path / dispatch / stage / "set.npz") for dispatch in ("1", "2"))
         np.testing.assert_allclose(many, one, atol=1e-3)
 
 
@@ -181,7 +179,7 @@ def test_sets_are_kept_whatever_steps_a_dispatch_could_take(tmp_path):
     for dispatch in (1, 8):
         _run(tmp_path / str(dispatch), compute__dispatch=dispatch, **stream)
     for name in ("kept/6.npz", "set.npz"):
-        one, many = (_images(tmp_path / dispatch / "refine" / name) for dispatch in ("1", "8"))
+        one, many = (runs.images(tmp_path / dispatch / "refine" / name) for dispatch in ("1", "8"))
         np.testing.assert_allclose(many, one, atol=1e-4)
 
 
@@ -204,10 +202,10 @@ def test_the_time_of_an_autoencoder_is_its_stages(tmp_path):
 def test_distillation_goes_on_in_the_learned_space(tmp_path):
     results = _run(tmp_path, stages=("bilevel", "distill"))
     assert results["stages"]["bilevel"]["steps"] == 2
-    with_space = _images(tmp_path / "distill" / "set.npz")
+    with_space = runs.images(tmp_path / "distill" / "set.npz")
     # The network has moved from where it was drawn.
     network, image_shape = ConvNet(10, width=4, norm="batch"), (8, 8, 1)
-    drawn = streams.fixed_network(network, fixed_key(configs.default()), image_shape)
+    drawn = streams.fixed_network(network, keys.fixed_network_key(configs.resolve(configs.default())), image_shape)
     moved = checkpoint.load_variables(tmp_path / "bilevel" / "network", drawn, "network")
     steps = [
         np.abs(moved["params"][name]["kernel"] - drawn["params"][name]["kernel"]).max() for name in ("Conv_0", "Conv_2")
@@ -216,12 +214,12 @@ def test_distillation_goes_on_in_the_learned_space(tmp_path):
     # From the same start, in the network as it was drawn, distillation leaves another set.
     start = tmp_path / "plain"
     _run(start, stages=("distill",))
-    assert np.abs(with_space - _images(start / "distill" / "set.npz")).max() > 1e-4
+    assert np.abs(with_space - runs.images(start / "distill" / "set.npz")).max() > 1e-4
 
 
 def test_no_stage_at_all_scores_real_images(tmp_path):
     scores = {}
-    for start in rules.STARTS:
+    for start in ("random", "herding"):
         results = _run(tmp_path / start, stages=(), start=start)
         assert results["evaluations"][0]["stage"] == "start"
         assert results["evaluations"][0]["distilling_seconds"] == 0

@@ -10,11 +10,11 @@ from fsdd.errors import UserError
 torch = pytest.importorskip("torch", reason="the extra fsdd[avalanche] is not installed")
 benchmarks = pytest.importorskip("avalanche.benchmarks", reason="the extra fsdd[avalanche] is not installed")
 training = pytest.importorskip("avalanche.training")
-replay = pytest.importorskip("fsdd.replay")
+replay = pytest.importorskip("fsdd.integrations.avalanche")
 
 FIELDS = {
     "network.width": 8,
-    "distill.uses": 20,
+    "distill.steps": 20,
     "distill.batch": 128,
     "method": "refine",
     "refine.networks": 2,
@@ -84,7 +84,7 @@ def test_what_was_distilled_is_what_the_stream_does_not_forget(stream, tmp_path,
     assert _accuracy(replaying, test) > _accuracy(naive, test) + 0.2
 
     # A stream that is started again distils nothing anew.
-    monkeypatch.setattr(api.pipeline, "run", lambda config, folder: None)
+    monkeypatch.setattr(api, "run", lambda config, folder: None)
     again = replay.DistillingBuffer(tmp_path, ipc=10, classes=6, fields=FIELDS)
     for experience in train:
         again.post_adapt(None, experience)

@@ -10,24 +10,23 @@ import jax
 import jobs
 import numpy as np
 import pytest
+import runs
 
 from fsdd import config as configs
 from fsdd import main
-from fsdd.distilling import pipeline
 from fsdd.data import sources
-from fsdd.pretraining import store
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
 from fsdd.methods import translation
 from fsdd.networks.translator import Translator
 from fsdd.pretraining import cache as caches
-from fsdd.pretraining import inspection
+from fsdd.pretraining import inspection, store
 
 FLAGS = [
     "--config=configs/pretrain_quickstart.py",
     "--stage=cache",
     "--config.network.width=8",
-    "--config.distill.uses=60",
+    "--config.distill.steps=60",
     "--config.subsets.count=12",
     "--config.compute.lane_images=40",
     "--config.compute.checkpoint_seconds=0.2",
@@ -101,14 +100,14 @@ def test_every_bucket_is_compiled_once(whole):
 
 def test_a_second_run_adds_nothing(whole, capsys):
     before = {path: path.stat().st_mtime_ns for path in (whole / "cache" / "shards").iterdir()}
-    pipeline.run(_config(), whole, "cache")
+    runs.run(_config(), whole, "cache")
     assert "nothing is left for this process to make" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in (whole / "cache" / "shards").iterdir()} == before
 
 
 def test_a_larger_count_adds_the_rest(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "more")
-    pipeline.run(_config(**{"subsets.count": 14}), tmp_path / "more", "cache")
+    runs.run(_config(**{"subsets.count": 14}), tmp_path / "more", "cache")
     contents = _contents(tmp_path / "more")
     assert sorted(contents) == list(range(14))
     _assert_same(_contents(whole), {index: contents[index] for index in range(12)})
@@ -161,7 +160,7 @@ def test_a_damaged_shard_is_named_and_made_again(whole, tmp_path, capsys):
     done = subprocess.run(command, cwd=jobs.ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (1, "")
     assert f"damaged: {shard.path}" in done.stdout
-    pipeline.run(_config(), tmp_path / "run", "cache")
+    runs.run(_config(), tmp_path / "run", "cache")
     assert f"{shard.path} is damaged" in capsys.readouterr().out
     _assert_same(_contents(whole), _contents(tmp_path / "run"))
     assert [path.name for path in (tmp_path / "run" / "cache" / "damaged").iterdir()] == [shard.path.name]
@@ -180,7 +179,7 @@ def test_inspection_shows_the_images_that_subsets_were_made_of(tmp_path, monkeyp
     """Also where the big set was some of its classes, in an order of their own."""
     classes = (7, 2, 5)
     limits = {"subsets.count": 2, "subsets.classes_min": 3, "subsets.classes_max": 3, "subsets.synthetic": 3}
-    pipeline.run(_config(classes=classes, **limits, **{"distill.uses": 2}), tmp_path, "cache")
+    runs.run(_config(classes=classes, **limits, **{"distill.steps": 2}), tmp_path, "cache")
     drawn = {}
     monkeypatch.setattr(inspection.pictures, "grid", lambda path, panels, rows, titles: drawn.update(panels))
     assert inspection.inspect(tmp_path)
@@ -193,16 +192,16 @@ def test_inspection_shows_the_images_that_subsets_were_made_of(tmp_path, monkeyp
 def test_pretraining_is_refused_before_anything_is_cached(tmp_path):
     changes = {"image_size": 6, "translator.stride": 4}
     with pytest.raises(UserError, match=r"config.translator.stride is 4; allowed: a divisor of the images' side, 6"):
-        pipeline.run(_config(**changes), tmp_path / "run")
+        runs.run(_config(**changes), tmp_path / "run")
     variables = translation.fresh(Translator(1, (2, 2, 2)), jax.random.key(0), (8, 8, 1))
     checkpoint.save_variables(tmp_path / "stored", variables, {})
     with pytest.raises(UserError, match="asks for"):
-        pipeline.run(_config(**{"pretrain.init": str(tmp_path / "stored")}), tmp_path / "run")
+        runs.run(_config(**{"pretrain.init": str(tmp_path / "stored")}), tmp_path / "run")
     assert not list(tmp_path.rglob("*.array_record"))
 
 
 def test_buckets_hold_their_subsets(whole):
-    cache = caches.prepare(_config(**{"subsets.buckets": 3}), whole)
+    cache = caches.prepare(configs.resolve(_config(**{"subsets.buckets": 3})), whole)
     sizes = {index: int(np.prod(cache.sampler.shape(index))) for index in range(12)}
     for index, size in sizes.items():
         assert cache.bucket(index) == min(rows for rows in (7, 14, 21) if rows >= size)
@@ -215,7 +214,7 @@ def test_buckets_hold_their_subsets(whole):
     ("changes", "words"),
     [
         ({"network.seed": 1}, ["config.network.seed = 0", "now it is 1"]),
-        ({"distill.uses": 61}, ["config.distill.uses = 60", "now it is 61"]),
+        ({"distill.steps": 61}, ["config.distill.steps = 60", "now it is 61"]),
         ({"subsets.images": 100}, ["config.subsets.images = 200", "now it is 100"]),
         ({"subsets.count": 0}, ["config.subsets.count is 0", "at least 1"]),
         ({"subsets.policy": "blur"}, ["config.subsets.policy is 'blur'", "dsa"]),
@@ -225,7 +224,7 @@ def test_buckets_hold_their_subsets(whole):
 def test_configs_that_a_store_refuses(whole, changes, words):
     before = sorted(path for path in whole.rglob("*") if path.suffix != ".png")
     with pytest.raises(UserError) as caught:
-        pipeline.run(_config(**changes), whole, "cache")
+        runs.run(_config(**changes), whole, "cache")
     assert len(str(caught.value).splitlines()) == 1
     for word in words:
         assert word in str(caught.value)
@@ -254,13 +253,13 @@ def test_flags_that_cannot_be(tmp_path, flags, words):
 
 def test_stage_is_for_pretraining(tmp_path):
     with pytest.raises(UserError, match="--stage is 'distill'; it is for configs that pre-train"):
-        pipeline.run(configs.default(), tmp_path / "run", "distill")
+        runs.run(configs.default(), tmp_path / "run", "distill")
 
 
 def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(whole, tmp_path):
     """Files may not grow beyond 20 kB: no shard, no checkpoint of two lanes; one line, then, with room, the store."""
     command = [sys.executable, "-m", "fsdd.main", *FLAGS, f"--workdir={tmp_path / 'run'}"]
-    pipeline.run(_config(**{"subsets.count": 1}), tmp_path / "run", "cache")
+    runs.run(_config(**{"subsets.count": 1}), tmp_path / "run", "cache")
     done = subprocess.run(
         ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", *command], cwd=jobs.ROOT, capture_output=True, text=True
     )
@@ -269,5 +268,5 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(whole, tmp_path):
     assert "cannot be written: File too large" in line
     assert "Traceback" not in done.stderr
     assert sorted(_contents(tmp_path / "run")) == [0]
-    pipeline.run(_config(), tmp_path / "run", "cache")
+    runs.run(_config(), tmp_path / "run", "cache")
     _assert_same(_contents(whole), _contents(tmp_path / "run"))

@@ -1,5 +1,6 @@
 """The pre-training stage on real digits: it learns, resumes exactly, and what it leaves starts an adaptation."""
 
+import dataclasses
 import json
 import multiprocessing
 import pathlib
@@ -8,24 +9,18 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import runs
 
 import fsdd
 from fsdd import config as configs
-from fsdd import main
-from fsdd.distilling import pipeline
-from fsdd.pretraining import store
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
 from fsdd.methods.translator_training import Schedule
-from fsdd.pretraining import batches
-from fsdd.pretraining import cache
-from fsdd.pretraining import learning
-from fsdd.pretraining import learning_curve
+from fsdd.pretraining import batches, cache, learning, learning_curve, store
 
-ROOT = pathlib.Path(__file__).parents[2]
 FIELDS = {
     "network.width": 8,
-    "distill.uses": 40,
+    "distill.steps": 40,
     "subsets.count": 12,
     "subsets.buckets": 1,
     "pretrain.steps": 60,
@@ -38,16 +33,14 @@ FIELDS = {
 
 
 def _config(**changes):
-    config = main.parse(["fsdd", f"--config={ROOT / 'configs/pretrain_quickstart.py'}"]).config
-    config.update_from_flattened_dict(FIELDS | changes)
-    return config
+    return runs.named("pretrain_quickstart", FIELDS | changes)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[pathlib.Path, dict]:
     """A workdir in which both stages are done."""
     folder = tmp_path_factory.mktemp("pretrained")
-    return folder, pipeline.run(_config(), folder)
+    return folder, runs.run(_config(), folder)
 
 
 def _variables(folder: pathlib.Path) -> list[np.ndarray]:
@@ -74,7 +67,7 @@ def test_a_run_leaves_a_translator_and_how_it_learned(finished):
     assert len({point["untranslated"] for point in points}) == 1
     assert (folder / "pretrain" / "curve.png").read_bytes().startswith(b"\x89PNG")
     card = json.loads((folder / "translator" / "card.json").read_text())
-    assert card["made_in"]["network.seed"] == 0 and card["made_in"]["distill.uses"] == 40
+    assert card["made_in"]["network.seed"] == 0 and card["made_in"]["distill.steps"] == 40
     assert not list(folder.glob("pretrain/checkpoints"))
 
 
@@ -92,9 +85,9 @@ def test_a_finished_stage_is_not_repeated(finished):
 def test_images_are_mirrored_in_training_where_distillation_was_symmetric_and_never_in_judging(finished, flip):
     folder, _ = finished
     kept = cache.prepare(configs.resolve(_config()), folder)
-    with kept.config.unlocked():
-        kept.config.objective.flip = flip
-    found = store.Source(cache.look(kept))
+    turning = configs.resolve(_config(**{"objective.flip": flip}))
+    kept = dataclasses.replace(kept, config=turning)
+    found = store.Source(cache.read_shards(kept))
     known = {image.tobytes() for one in found for image in one.images}
     turned = {image[:, ::-1].tobytes() for one in found for image in one.images}
     seen = {False: 0, True: 0}
@@ -136,7 +129,7 @@ def test_judges_have_the_width_of_the_networks_to_come_whatever_teaches(finished
     folder, _ = finished
     shutil.copytree(folder / "cache", tmp_path / "cache")
     fields = {"pretrain.width": 4, "pretrain.scaled": True, "pretrain.steps": 2}
-    pipeline.run(_config(**fields), tmp_path, "pretrain")
+    runs.run(_config(**fields), tmp_path, "pretrain")
     mine, theirs = (json.loads((at / "pretrain" / "curve.jsonl").read_text().splitlines()[0])
                     for at in (tmp_path, folder))  # fmt: skip
     for name in ("untranslated", "scaled_untranslated", "accuracy_untranslated"):
@@ -168,7 +161,7 @@ def test_one_process_pretrains_at_a_time(finished, tmp_path):
     other.start()
     assert ready.wait(60)
     with pytest.raises(UserError, match="is being made by another process"):
-        pipeline.run(_config(), tmp_path, "pretrain")
+        runs.run(_config(), tmp_path, "pretrain")
     done.set()
     other.join()
     assert not (tmp_path / "pretrain" / "config.json").exists()
@@ -191,10 +184,10 @@ def test_a_run_that_dies_goes_on_exactly(finished, tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_die)
     with pytest.raises(_Killed):
-        pipeline.run(_config(**{"compute.checkpoint_seconds": 0.0}), tmp_path, "pretrain")
+        runs.run(_config(**{"compute.checkpoint_seconds": 0.0}), tmp_path, "pretrain")
     monkeypatch.undo()
     assert not (tmp_path / "translator").exists()
-    pipeline.run(_config(), tmp_path, "pretrain")
+    runs.run(_config(), tmp_path, "pretrain")
     _assert_same(folder, tmp_path)
 
 
@@ -202,9 +195,9 @@ def test_a_run_that_dies_goes_on_exactly(finished, tmp_path, monkeypatch):
 def test_interleaving_is_the_two_stages_with_a_growing_store(tmp_path):
     together, apart = tmp_path / "together", tmp_path / "apart"
     config = {"pretrain.rounds": 3, "pretrain.steps": 30}
-    pipeline.run(_config(**config), together)
-    pipeline.run(_config(**config), apart, "cache")
-    pipeline.run(_config(**config), apart, "pretrain")
+    runs.run(_config(**config), together)
+    runs.run(_config(**config), apart, "cache")
+    runs.run(_config(**config), apart, "pretrain")
     assert len(store.shards(together / "cache")[0]) > 1
     _assert_same(together, apart)
 
@@ -213,7 +206,7 @@ def test_a_loss_that_is_no_number_names_step_and_subsets(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder / "cache", tmp_path / "cache")
     with pytest.raises(UserError, match=r"at step \d+; .*subsets are \d+, \d+, the last checkpoint") as caught:
-        pipeline.run(_config(**{"pretrain.rate": 1e30, "pretrain.warmup": 0.0}), tmp_path, "pretrain")
+        runs.run(_config(**{"pretrain.rate": 1e30, "pretrain.warmup": 0.0}), tmp_path, "pretrain")
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "translator").exists()
 
@@ -221,14 +214,14 @@ def test_a_loss_that_is_no_number_names_step_and_subsets(finished, tmp_path):
 def test_a_distillation_that_diverges_between_rounds_is_called_one(tmp_path):
     fields = {"pretrain.rounds": 2, "distill.rate": 1e30, "subsets.count": 4}
     with pytest.raises(UserError, match=r"^cache, .*: the loss is nan at step \d+; lower its rate$"):
-        pipeline.run(_config(**fields), tmp_path)
+        runs.run(_config(**fields), tmp_path)
 
 
 def test_a_store_with_gaps_does_not_train(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder / "cache", tmp_path / "cache")
     with pytest.raises(UserError, match=r"lacks 1 of the 13 subsets"):
-        pipeline.run(_config(**{"subsets.count": 13}), tmp_path, "pretrain")
+        runs.run(_config(**{"subsets.count": 13}), tmp_path, "pretrain")
 
 
 @pytest.mark.parametrize(
@@ -243,28 +236,26 @@ def test_a_store_with_gaps_does_not_train(finished, tmp_path):
 def test_configs_that_a_workdir_refuses(finished, changes, words):
     folder, _ = finished
     with pytest.raises(UserError) as caught:
-        pipeline.run(_config(**changes), folder, "pretrain")
+        runs.run(_config(**changes), folder, "pretrain")
     assert len(str(caught.value).splitlines()) == 1
     assert all(word in str(caught.value) for word in words), caught.value
 
 
 def _adaptation(folder: pathlib.Path, **changes):
-    config = configs.default()
     fields = {name: value for name, value in FIELDS.items() if name.split(".")[0] in ("network", "translator")}
     fields |= {
         "dataset": "digits",
-        "distill.uses": 20,
+        "distill.steps": 20,
         "translate.init": str(folder / "translator"),
         "translate.networks": 5,
         "evaluate.networks": 0,
     }
-    config.update_from_flattened_dict(fields | changes)
-    return config
+    return runs.default(fields | changes)
 
 
 def test_a_pretrained_translator_is_adapted(finished, tmp_path):
     folder, _ = finished
-    results = pipeline.run(_adaptation(folder), tmp_path)
+    results = runs.run(_adaptation(folder), tmp_path)
     assert results["stages"]["translate"]["steps"] == 5
 
 
@@ -281,7 +272,7 @@ def test_a_pretrained_translator_is_adapted(finished, tmp_path):
 def test_a_translator_is_tied_to_its_network(finished, tmp_path, changes, words):
     folder, _ = finished
     with pytest.raises(UserError) as caught:
-        pipeline.run(_adaptation(folder, **changes), tmp_path / "run")
+        runs.run(_adaptation(folder, **changes), tmp_path / "run")
     assert len(str(caught.value).splitlines()) == 1
     assert all(word in str(caught.value) for word in words), caught.value
     assert not (tmp_path / "run").exists()

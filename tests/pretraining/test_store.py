@@ -11,8 +11,8 @@ import grain
 import numpy as np
 import pytest
 
-from fsdd.pretraining import store
 from fsdd.errors import UserError
+from fsdd.pretraining import store
 
 
 def _cached(index: int, size: int = 6) -> store.Cached:
@@ -91,10 +91,10 @@ def test_a_shard_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch
     reasons = {errno.EIO: "cannot be read: .*; what it holds may be whole", errno.ENOENT: None}
     for number, words in reasons.items():
 
-        def refuse(path, number=number):
+        def refuse(path, short, number=number):
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(store, "_digest", refuse)
+        monkeypatch.setattr(store, "digest_file", refuse)
         if words:
             with pytest.raises(UserError, match=words):
                 store.shards(tmp_path)

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsdd.pretraining.subsets import Limits
-from fsdd.pretraining.subsets import Sampler
 from fsdd.errors import UserError
+from fsdd.pretraining.subsets import Limits, Sampler
 
 
 def _labels(counts, seed=0):

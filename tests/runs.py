@@ -1,0 +1,37 @@
+"""Runs in the process of the tests, from config fields."""
+
+import pathlib
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from fsdd import api, main
+from fsdd import config as configs
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def default(fields: dict[str, Any]) -> ml_collections.ConfigDict:
+    """The default config with some fields changed."""
+    config = configs.default()
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def named(name: str, fields: dict[str, Any]) -> ml_collections.ConfigDict:
+    """A config of the folder `configs` with some fields changed."""
+    config = main.parse(["fsdd", f"--config={ROOT / 'configs' / name}.py"]).config
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | None = None) -> dict[str, Any]:
+    """What the command line does with a config."""
+    return api.run(configs.resolve(config), folder, stage)
+
+
+def images(path: pathlib.Path) -> np.ndarray:
+    """The images in a stage's file."""
+    with np.load(path) as arrays:
+        return arrays["images"]
