@@ -1,13 +1,21 @@
 """The reference of all fields, from their table: for `--help`, and as Markdown for configs/README.md.
 
-python -m fsdd.config.reference     # prints the Markdown
+python -m fsdd.config.reference             # prints the Markdown
+python -m fsdd.config.reference --write     # puts it into configs/README.md, between its markers
 """
 
+import pathlib
+import sys
 import textwrap
+from collections.abc import Iterable
 
 from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
 from fsdd.config.stages import methods, stages
 from fsdd.config.table import table
+
+PAGE = pathlib.Path(__file__).parents[2] / "configs" / "README.md"
+_BEGIN, _END = "<!-- fields -->\n", "<!-- end -->"
+_ESCAPED = r"\|"
 
 
 def as_text(width: int = 100) -> str:
@@ -22,21 +30,36 @@ def as_text(width: int = 100) -> str:
 
 def as_markdown() -> str:
     """All fields, methods and protocols as Markdown tables."""
-    lines = ["| field | default | allowed | meaning |", "|---|---|---|---|"]
-    for name, field in table().items():
-        lines.append(f"| `{name}` | {_code(_default(field))} | {field.values.words} | {field.meaning} |")
-    lines += ["", "| method | stages |", "|---|---|"]
-    for name, order in methods().items():
-        lines.append(f"| `{name}` | {', '.join(order) or 'none: real images as they are'} |")
-    lines += ["", "| stage | what it does |", "|---|---|"]
-    lines += [f"| `{stage.name}` | {stage.summary} |" for stage in stages().values()]
-    lines += ["", "What protocols fill where a config leaves it open:", ""]
-    lines += ["| field | " + " | ".join(PROTOCOLS) + " |", "|---" * (1 + len(PROTOCOLS)) + "|"]
-    for name, field in table().items():
-        if isinstance(field.default, ByProtocol):
-            filled = [_code(str(field.default.value(protocol))) for protocol in PROTOCOLS]
-            lines.append(f"| `{name}` | {' | '.join(filled)} |")
+    fields = [
+        (f"`{name}`", _code(_default(field)), field.values.words, field.meaning) for name, field in table().items()
+    ]
+    lines = _table(("field", "default", "allowed", "meaning"), fields)
+    orders = [(f"`{name}`", ", ".join(order) or "none: real images as they are") for name, order in methods().items()]
+    lines += ["", *_table(("method", "stages"), orders)]
+    summaries = [(f"`{stage.name}`", stage.summary) for stage in stages().values()]
+    lines += ["", *_table(("stage", "what it does"), summaries)]
+    filled = [
+        (f"`{name}`", *(_code(str(field.default.value(protocol))) for protocol in PROTOCOLS))
+        for name, field in table().items()
+        if isinstance(field.default, ByProtocol)
+    ]
+    lines += ["", "What protocols fill where a config leaves it open:", "", *_table(("field", *PROTOCOLS), filled)]
     return "\n".join(lines)
+
+
+def write(path: pathlib.Path = PAGE) -> None:
+    """Put the Markdown between the markers of a page."""
+    before, begin, rest = path.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{path} lacks the markers {_BEGIN.strip()} and {_END}")
+    path.write_text(f"{before}{_BEGIN}{as_markdown()}\n{_END}{after}")
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(cell.replace('|', _ESCAPED) for cell in row)} |" for row in (head, *rows)]
+    return [lines[0], "|---" * len(tuple(head)) + "|", *lines[1:]]
 
 
 def _default(field: Field) -> str:
@@ -54,4 +77,7 @@ def _code(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(as_markdown())
+    if sys.argv[1:] == ["--write"]:
+        write()
+    else:
+        print(as_markdown())
