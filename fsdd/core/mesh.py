@@ -10,34 +10,34 @@ from jax.sharding import PartitionSpec as P
 AXIS = "lanes"
 
 
-def over(devices: Sequence[jax.Device]) -> Mesh:
+def build_mesh(devices: Sequence[jax.Device]) -> Mesh:
     """A mesh of these devices."""
     return Mesh(np.array(devices), (AXIS,))
 
 
-def lanes(mesh: Mesh) -> NamedSharding:
+def lane_sharding(mesh: Mesh) -> NamedSharding:
     """The leading axis spread over the mesh."""
     return NamedSharding(mesh, P(AXIS))
 
 
-def everywhere(mesh: Mesh) -> NamedSharding:
-    """A copy on every device."""
+def replicated_sharding(mesh: Mesh) -> NamedSharding:
+    """A copy on every device, as a sharding."""
     return NamedSharding(mesh, P())
 
 
-def side_by_side(mesh: Mesh, tree):
-    """Lanes on the device, from the host: each process gives its own, the same number of them."""
-    sharding = lanes(mesh)
+def distribute(mesh: Mesh, tree):
+    """Lanes from the host to the devices; each process gives those of its own devices, the same number of them."""
+    sharding = lane_sharding(mesh)
     return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
 
 
-def copied(mesh: Mesh, tree):
+def replicate(mesh: Mesh, tree):
     """A copy of a tree on every device; all processes give the same."""
-    sharding = everywhere(mesh)
+    sharding = replicated_sharding(mesh)
     return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
 
 
-def spread(function: Callable, mesh: Mesh, constants: int, reduced: bool = False) -> Callable:
+def map_lanes(function: Callable, mesh: Mesh, constants: int, reduced: bool = False) -> Callable:
     """Let each device work on its own lanes.
 
     Args:

@@ -141,9 +141,9 @@ class LaneDistiller:
         dispatch: int = 1,
     ):
         """For lanes over `devices`; `variables` is the one fixed network, `whitening` that of real images."""
-        self.mesh = mesh.over(devices)
+        self.mesh = mesh.build_mesh(devices)
         self._recipe = recipe
-        self._variables, self._whitening = jax.device_put((variables, whitening), mesh.everywhere(self.mesh))
+        self._variables, self._whitening = jax.device_put((variables, whitening), mesh.replicated_sharding(self.mesh))
         self._dispatch = dispatch
         step = self._over_lanes(functools.partial(_step, recipe), constants=2)
 
@@ -163,11 +163,11 @@ class LaneDistiller:
             own, shared = arguments[:-constants], arguments[-constants:]
             return jax.vmap(lambda *lane: function(*lane, *shared))(*own)
 
-        return mesh.spread(local, self.mesh, constants)
+        return mesh.map_lanes(local, self.mesh, constants)
 
     def place(self, tree):
         """Spread lanes, or their states, over the mesh."""
-        return jax.device_put(tree, mesh.lanes(self.mesh))
+        return jax.device_put(tree, mesh.lane_sharding(self.mesh))
 
     def empty_features(self, lanes: Lanes) -> jax.Array:
         """Zeros where the features of real images will be, `[l, views, r, d]`."""
@@ -175,7 +175,7 @@ class LaneDistiller:
         count, rows = lanes.images.shape[:2]
         size = sampling.feature_size(recipe.objective.network, lanes.images.shape[2:])
         shape = (count, recipe.views, rows, size)
-        return jnp.zeros(shape, recipe.cache_dtype, device=mesh.lanes(self.mesh))
+        return jnp.zeros(shape, recipe.cache_dtype, device=mesh.lane_sharding(self.mesh))
 
     def features(self, lanes: Lanes, chunk: int) -> jax.Array:
         """Real features of all views, `[l, views, r, d]`, a chunk of each lane at a time."""

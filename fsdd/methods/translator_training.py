@@ -87,18 +87,18 @@ class TranslatorTrainer:
         cache_dtype: str = "float32",
     ):
         """For batches over `devices`, real images in chunks of `chunk`."""
-        self.mesh, self._chunk = mesh.over(devices), chunk
+        self.mesh, self._chunk = mesh.build_mesh(devices), chunk
         self._network, self._cache_dtype = objective.network, cache_dtype
         fixed = {"translator": translator, "objective": objective, "axis": mesh.AXIS}
         step = self._on_cases(functools.partial(translation.pretrain, optimiser=optimiser, **fixed))
         self._loop = descent.Loop(lambda state, index, cases: step(state, cases))
         self.judge = compilation.jit(self._on_cases(functools.partial(translation.judge, **fixed)))
-        self._sample = compilation.jit(mesh.spread(self._draw_networks, self.mesh, 0))
-        self._fill = compilation.jit(mesh.spread(self._fill_features, self.mesh, 2), donate_argnums=0)
+        self._sample = compilation.jit(mesh.map_lanes(self._draw_networks, self.mesh, 0))
+        self._fill = compilation.jit(mesh.map_lanes(self._fill_features, self.mesh, 2), donate_argnums=0)
 
     def _on_cases(self, function: Callable) -> Callable:
         """Let `(shared, cases)` run where the cases are; what it returns is the same on all devices."""
-        spread = mesh.spread(lambda cases, shared: function(shared, cases), self.mesh, 1, reduced=True)
+        spread = mesh.map_lanes(lambda cases, shared: function(shared, cases), self.mesh, 1, reduced=True)
         return lambda shared, cases: spread(cases, shared)
 
     def _draw_networks(self, key, images):
@@ -124,7 +124,7 @@ class TranslatorTrainer:
 
         `whitening` is that of its real images, on all devices.
         """
-        batch = mesh.side_by_side(self.mesh, batch)
+        batch = mesh.distribute(self.mesh, batch)
         variables, features = self._sample(batch.key, batch.images)
         for start in chunks.chunk_starts(batch.images.shape[1], self._chunk):
             features = self._fill(features, variables, batch.images, whitening, np.int32(start))
@@ -151,7 +151,7 @@ class TranslatorTrainer:
             `(steps done, state, metrics)`, as `descent.Loop.run`.
         """
         remaining = iter(batches)
-        state, whitening = mesh.copied(self.mesh, state), mesh.copied(self.mesh, whitening)
+        state, whitening = mesh.replicate(self.mesh, state), mesh.replicate(self.mesh, whitening)
         position = start
         while position < schedule.steps:
             group = [self.cases(batch, whitening) for batch in itertools.islice(remaining, schedule.group)]

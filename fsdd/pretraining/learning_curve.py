@@ -54,7 +54,7 @@ def check_target(config) -> None:
 
 def cases(cache: Cache, trainer: TranslatorTrainer, visible: int) -> dict[str, Case]:
     """What judges: subsets held out of the first `visible`, and the target if there is one."""
-    judged = {"": trainer.cases(batches.held_out(cache, visible), mesh.copied(trainer.mesh, cache.whitening))}
+    judged = {"": trainer.cases(batches.held_out(cache, visible), mesh.replicate(trainer.mesh, cache.whitening))}
     if cache.config.pretrain.target:
         judged["target_"] = _target(cache, trainer)
     return judged
@@ -87,7 +87,7 @@ def _target(cache: Cache, trainer: TranslatorTrainer) -> Case:
     key = batches.judges(cache.config, count)[local.start : local.stop]
     # The same set for each network that judges.
     batch = lanes.stack([Batch(source, mask, data.train_images[rows], labels, one) for one in key])
-    return trainer.cases(batch, mesh.copied(trainer.mesh, fitted))
+    return trainer.cases(batch, mesh.replicate(trainer.mesh, fitted))
 
 
 def point(trainer: TranslatorTrainer, variables: dict, judged: dict[str, Case]) -> dict[str, float]:
