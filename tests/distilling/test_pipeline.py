@@ -103,7 +103,7 @@ def test_an_estimate_counts_the_work_that_is_left(finished, tmp_path):
     assert counted["translate"] == 30 * 1024 + 2 * 30 * (20 + 30)
     assert counted["refine"] == 4 * 1024 + 2 * 40 * 10
     assert estimate.describe(context) is None
-    assert 0 < timing.seconds_per_image(context.objective.network, context.real.images[:64]) < 1
+    assert 0 < timing.seconds_per_image(context.objective.network, context.real.images, 64) < 1
 
 
 def test_a_finished_run_is_loaded(finished):
