@@ -37,12 +37,11 @@ from experiments.sweep import Row
 from fsdd import config as configs
 from fsdd import main
 from fsdd.assembly import translators
-from fsdd.distilling import context as runs
 from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.distilling import context as runs
 from fsdd.io import workdir
 from fsdd.methods import nfr
-from fsdd.methods.streams import Draw
-from fsdd.methods.streams import Real
+from fsdd.methods.streams import Draw, Real
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 

@@ -1,6 +1,7 @@
 """What a run is told: one table of fields, the stages and methods, and how a config is completed and checked."""
 
 from fsdd.config.recipes import few_networks
+from fsdd.config.registry import PRETRAINING, Stage, methods, stages
 from fsdd.config.resolution import (
     bad_value,
     compatible,
@@ -13,7 +14,6 @@ from fsdd.config.resolution import (
     unknown_field,
 )
 from fsdd.config.resolved import Resolved
-from fsdd.config.stages import PRETRAINING, Stage, methods, stages
 from fsdd.config.table import default, table
 
 __all__ = [

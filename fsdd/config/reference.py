@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable
 
 from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
-from fsdd.config.stages import methods, stages
+from fsdd.config.registry import methods, stages
 from fsdd.config.table import table
 
 PAGE = pathlib.Path(__file__).parents[2] / "configs" / "README.md"

@@ -10,8 +10,8 @@ import ml_collections
 
 from fsdd.config import legacy
 from fsdd.config.fields import ByPlatform, ByProtocol
+from fsdd.config.registry import PRETRAINING, methods, stages
 from fsdd.config.resolved import Resolved
-from fsdd.config.stages import PRETRAINING, methods, stages
 from fsdd.config.table import default, table
 from fsdd.errors import UserError
 

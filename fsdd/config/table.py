@@ -23,7 +23,7 @@ from fsdd.config.fields import (
     by_protocol,
     schedule_fields,
 )
-from fsdd.config.stages import PRETRAINING, stages
+from fsdd.config.registry import PRETRAINING, stages
 
 _POLICIES = ("none", "frepo", "dsa")
 _INITIALISATIONS = ("lecun", "torch")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fsdd import config as configs
-from fsdd.assembly import keys, networks, real_sets, translators
+from fsdd.assembly import keys, objectives, real_sets, translators
 from fsdd.config import Resolved
 from fsdd.core import synthetic_set
 from fsdd.core.whitening import Whitening
@@ -82,7 +82,7 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Context:
     )
     labels = synthetic_set.centred_labels(data.train_labels, data.num_classes)
     real = streams.Real(jnp.asarray(fitted.apply(data.train_images)), jnp.asarray(labels))
-    return Context(config, folder, data, fitted, real, networks.build_objective(config, data.num_classes))
+    return Context(config, folder, data, fitted, real, objectives.build_objective(config, data.num_classes))
 
 
 def check_stages(config: Resolved, folder: pathlib.Path) -> None:

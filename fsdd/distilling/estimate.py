@@ -2,7 +2,7 @@
 
 from fsdd import config as configs
 from fsdd.assembly import timing, translators
-from fsdd.config.stages import TRAINING
+from fsdd.config.registry import TRAINING
 from fsdd.core.synthetic_set import encode
 from fsdd.distilling.context import Context
 from fsdd.evaluation import training

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from fsdd import config as configs
-from fsdd.assembly import keys, networks, real_sets
+from fsdd.assembly import keys, objectives, real_sets
 from fsdd.config import Resolved
 from fsdd.core.whitening import Whitening
 from fsdd.data.real_set import RealSet
@@ -124,7 +124,7 @@ def _fit_whitening(config: Resolved, data: RealSet, folder: pathlib.Path, claims
 
 
 def _build_distiller(config: Resolved, data: RealSet, whitening: Whitening, limits: Limits) -> LaneDistiller:
-    settings, objective = config.distill, networks.build_objective(config, limits.classes_max)
+    settings, objective = config.distill, objectives.build_objective(config, limits.classes_max)
     rate = optimisers.cosine(settings.rate, settings.steps, settings.final)
     recipe = Recipe(
         objective,

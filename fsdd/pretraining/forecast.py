@@ -9,8 +9,8 @@ import time
 import jax
 import jax.numpy as jnp
 
-from fsdd.assembly import networks, timing, translators
-from fsdd.config.stages import THERE_AND_BACK, TRAINING
+from fsdd.assembly import objectives, timing, translators
+from fsdd.config.registry import THERE_AND_BACK, TRAINING
 from fsdd.io import progress
 from fsdd.pretraining.cache import Cache
 from fsdd.pretraining.filling import stack_lanes
@@ -39,7 +39,7 @@ def describe_pretraining(cache: Cache) -> str:
     """One line on what pre-training takes on this process's devices, once the store is full."""
     config = cache.config
     settings, limits = config.pretrain, cache.sampler.limits
-    network = networks.build_objective(config, limits.classes_max, settings.width).network
+    network = objectives.build_objective(config, limits.classes_max, settings.width).network
     chunk = jnp.asarray(cache.whitening.apply(cache.data.train_images[: config.compute.chunk]))
     each = timing.seconds_per_image(network, chunk, len(chunk), config.network.cache_dtype)
     rows = sum(cache.bucket(index) for index in range(config.subsets.count)) / config.subsets.count

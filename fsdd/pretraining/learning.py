@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from fsdd import config as configs
-from fsdd.assembly import keys, networks, translators
+from fsdd.assembly import keys, objectives, translators
 from fsdd.config import Resolved
 from fsdd.core import descent
 from fsdd.errors import Diverged, UserError
@@ -173,7 +173,7 @@ def _begin(cache: Cache, folder: pathlib.Path, interleaved: bool) -> tuple[Pretr
     begun = translators.begin(config, settings.init, shape, key, images, place)
 
     def build_trainer(width: int) -> TranslatorTrainer:
-        objective = networks.build_objective(config, cache.sampler.limits.classes_max, width, settings.scaled)
+        objective = objectives.build_objective(config, cache.sampler.limits.classes_max, width, settings.scaled)
         compute = {"chunk": config.compute.chunk, "cache_dtype": config.network.cache_dtype}
         return TranslatorTrainer(begun.translator, objective, optimiser, jax.devices(), **compute)
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsdd.core import krr
-from fsdd.core import losses
+from fsdd.core import krr, losses
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.core.synthetic_set import centred_labels
-from fsdd.evaluation import continual
-from fsdd.evaluation import training
+from fsdd.core.synthetic_set import SyntheticSet, centred_labels
+from fsdd.evaluation import continual, training
 from fsdd.networks.convnet import ConvNet
 
 

@@ -3,8 +3,7 @@ import os
 import pytest
 
 from fsdd.errors import UserError
-from fsdd.io.atomic import replacing
-from fsdd.io.atomic import replacing_all
+from fsdd.io.atomic import replacing, replacing_all
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):

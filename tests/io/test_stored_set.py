@@ -15,8 +15,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from fsdd.core import whitening as whitenings
-from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.core.synthetic_set import initial_labels
+from fsdd.core.synthetic_set import SyntheticSet, initial_labels
 from fsdd.core.whitening import Whitening
 from fsdd.data.folder import load_folder
 from fsdd.errors import UserError

@@ -9,9 +9,7 @@ import optax
 import pytest
 
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.methods import bilevel
-from fsdd.methods import nfr
-from fsdd.methods import streams
+from fsdd.methods import bilevel, nfr, streams
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 

@@ -8,11 +8,7 @@ import pytest
 
 from fsdd.core import losses
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.methods import distillation
-from fsdd.methods import frepo
-from fsdd.methods import nfr
-from fsdd.methods import regression
-from fsdd.methods import streams
+from fsdd.methods import distillation, frepo, nfr, regression, streams
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 

@@ -14,16 +14,10 @@ import numpy as np
 import optax
 import pytest
 
-from fsdd.core import krr
-from fsdd.core import losses
-from fsdd.core import whitening
+from fsdd.core import krr, losses, whitening
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
-from fsdd.methods import distillation
-from fsdd.methods import nfr
-from fsdd.methods import optimisers
-from fsdd.methods import regression
-from fsdd.methods import streams
+from fsdd.methods import distillation, nfr, optimisers, regression, streams
 from fsdd.methods import frepo as frepo_pool
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet

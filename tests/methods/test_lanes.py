@@ -8,18 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from fsdd.core import krr
-from fsdd.core import losses
-from fsdd.core import synthetic_set
-from fsdd.core.synthetic_set import Mask
-from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.core.whitening import Whitening
-from fsdd.core.whitening import fit
-from fsdd.methods import lanes
-from fsdd.methods import distillation
-from fsdd.methods import nfr
-from fsdd.methods import optimisers
-from fsdd.methods import streams
+from fsdd.core import krr, losses, synthetic_set
+from fsdd.core.synthetic_set import Mask, SyntheticSet
+from fsdd.core.whitening import Whitening, fit
+from fsdd.methods import distillation, lanes, nfr, optimisers, streams
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 

@@ -9,11 +9,7 @@ import optax
 import pytest
 
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.methods import distillation
-from fsdd.methods import nfr
-from fsdd.methods import optimisers
-from fsdd.methods import streams
-from fsdd.methods import translation
+from fsdd.methods import distillation, nfr, optimisers, streams, translation
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from fsdd.core import krr
 from fsdd.methods import streams
-from fsdd.methods.streams import Real
-from fsdd.methods.streams import Stream
+from fsdd.methods.streams import Real, Stream
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 

@@ -11,11 +11,7 @@ import optax
 import pytest
 
 from fsdd.core.whitening import Whitening
-from fsdd.methods import lanes
-from fsdd.methods import nfr
-from fsdd.methods import translator_training
-from fsdd.methods import streams
-from fsdd.methods import translation
+from fsdd.methods import lanes, nfr, streams, translation, translator_training
 from fsdd.methods.translator_training import Schedule
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet

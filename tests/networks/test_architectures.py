@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsdd.networks import layers
-from fsdd.networks import architectures
+from fsdd.networks import architectures, layers
 from fsdd.networks.alexnet import AlexNet
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.layers import Output

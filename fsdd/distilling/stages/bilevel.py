@@ -5,7 +5,7 @@ It leaves what T inner steps make of the start in the learned network, and the n
 
 from fsdd.config import values
 from fsdd.config.fields import MOST_IMAGES, MOST_RATE, MOST_STEPS, OPTIMISERS, Field, schedule_fields
-from fsdd.config.stages import THERE_AND_BACK, TRAINING, Stage
+from fsdd.config.registry import THERE_AND_BACK, TRAINING, Stage
 
 
 def _passes(config, images, real):

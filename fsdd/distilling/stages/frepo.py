@@ -2,7 +2,7 @@
 
 from fsdd.config import values
 from fsdd.config.fields import MOST_IMAGES, MOST_RATE, MOST_STEPS, OPTIMISERS, Field, by_protocol, schedule_fields
-from fsdd.config.stages import THERE_AND_BACK, TRAINING, Stage
+from fsdd.config.registry import THERE_AND_BACK, TRAINING, Stage
 
 
 def _passes(config, images, real):

@@ -2,7 +2,7 @@
 
 from fsdd.config import values
 from fsdd.config.fields import OPTIMISERS, Field, by_protocol, schedule_fields, stream_fields
-from fsdd.config.stages import Stage, stream_passes
+from fsdd.config.registry import Stage, stream_passes
 
 
 def _run(context, sets):

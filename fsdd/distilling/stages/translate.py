@@ -6,7 +6,7 @@ translator as an Orbax checkpoint.
 
 from fsdd.config import values
 from fsdd.config.fields import MOST_RATE, OPTIMISERS, Field, schedule_fields, stream_fields
-from fsdd.config.stages import Stage, stream_passes
+from fsdd.config.registry import Stage, stream_passes
 
 
 def _run(context, sets):
