@@ -92,7 +92,9 @@ def _run(argv: list[str]) -> int:
 
         return 0 if inspection.inspect(command) else 1
     from fsdd import config as configs
+    from fsdd.assembly import environment
 
+    environment.refuse_known_bad()
     config = configs.resolve(command.config)
     if command.processes is not None:
         from fsdd.pretraining import hosts

@@ -29,7 +29,7 @@ ALLOWED = {
     "api": {*BELOW_RUNS, "distilling", "pretraining"},
     "integrations": {"api", "io"},
     # It connects the processes of a job, and looks into stores.
-    "main": {"api", "config", "io", "pretraining"},
+    "main": {"assembly", "api", "config", "io", "pretraining"},
 }
 KEPT_OUT = {"array_record", "grain", "matplotlib", "ml_collections", "orbax", "tensorflow_datasets", "tqdm"}
 

@@ -1,14 +1,26 @@
-"""What a process needs before it computes: a JAX that computes right, and the cache of compiled programs."""
+"""What fsdd needs of the machine: POSIX locks, a JAX that computes right, and a cache of compiled programs.
+
+Nothing here imports JAX before it is found good: a release that crashes must not be loaded to be refused.
+"""
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
 import platform
+import sys
 
+from fsdd.errors import UserError
 from fsdd.io import user_cache
 from fsdd.io.digests import digest_json
 
+_FLAG = "--xla_cpu_experimental_ynn_fusion_type"
+# Releases of jaxlib, which compiles, and what is wrong with each on CPU. pyproject.toml excludes the same.
+KNOWN_BAD = {
+    "0.10.2": "gets products followed by sums of many rows wrong on CPU, by 0.2 % and without a word (JAX issue 39103)",
+    "0.11.0": "crashes or hangs on CPU in sums of arrays of seven or eight axes (JAX issue 39257)",
+}
 # Programs that take less to compile are not worth a file.
 _COMPILE_SECONDS = 0.2
 _MOST_BYTES = 2 * 10**9
@@ -19,9 +31,48 @@ def prepare() -> None:
     """Make this process ready to compute; done once.
 
     Raises:
-        UserError: this JAX, or this system, is known to give wrong results or none.
+        UserError: results would be wrong here, or none.
     """
+    refuse_known_bad()
     keep_programs()
+
+
+def check_versions(jax_version: str, jaxlib_version: str, xla_flags: str) -> str | None:
+    """What is wrong with an installed JAX, and what to do about it, as one line; None where nothing is known.
+
+    Args:
+        jax_version: of the package `jax`.
+        jaxlib_version: of the package `jaxlib`; what is known is about this one, which compiles.
+        xla_flags: the environment variable XLA_FLAGS. Where it switches the fusion off that is at fault, nothing is
+            wrong.
+    """
+    wrong = KNOWN_BAD.get(_release(jaxlib_version))
+    if wrong is None or _fusion_is_off(xla_flags):
+        return None
+    excluded = ",".join(f"!={version}" for version in KNOWN_BAD)
+    return (
+        f"jax {jax_version} with jaxlib {jaxlib_version} {wrong}; install another, pip install 'jax{excluded}', or add "
+        f"{_FLAG}= (with nothing behind it) to XLA_FLAGS"
+    )
+
+
+def check_platform(system: str) -> str | None:
+    """Why fsdd cannot run on a platform, named as in `sys.platform`, as one line; None where it can."""
+    return "fsdd needs Linux or macOS: array_record and POSIX file locks" if system == "win32" else None
+
+
+def refuse_known_bad() -> None:
+    """Stop here on a machine, or with a JAX, on which results would be wrong or none; call it before JAX is imported.
+
+    Raises:
+        UserError: what is wrong and what to do. Versions that cannot be found out pass.
+    """
+    versions = [_installed(name) for name in ("jax", "jaxlib")]
+    wrong = check_platform(sys.platform)
+    if wrong is None and None not in versions:
+        wrong = check_versions(*versions, os.environ.get("XLA_FLAGS", ""))
+    if wrong is not None:
+        raise UserError(wrong)
 
 
 def keep_programs() -> None:
@@ -53,3 +104,21 @@ def _processor() -> str:
         return platform.machine() or "unknown"
     told = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
     return f"{platform.machine()}-{digest_json(sorted(set(told)))[:8]}"
+
+
+def _release(version: str) -> str:
+    """A version without what a builder of his own appends: 0.10.2+cuda is a 0.10.2."""
+    return version.partition("+")[0]
+
+
+def _fusion_is_off(xla_flags: str) -> bool:
+    """Whether the last word on it in XLA_FLAGS is an empty list of what to fuse."""
+    values = [value for name, _, value in (word.partition("=") for word in xla_flags.split()) if name == _FLAG]
+    return bool(values) and not values[-1]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
