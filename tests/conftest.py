@@ -1,17 +1,36 @@
-"""What all tests share: programs compiled once, for the tests' own processes and those that they start."""
+"""What all tests share: a place for compiled programs and fitted whitenings, and seeds that a failure shows."""
 
 import os
+import secrets
 import tempfile
 
-# Set before JAX is imported. Most of what these tests take is compiling, much of it the same programs again.
-_folder = tempfile.TemporaryDirectory(prefix="fsdd_compiled")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _folder.name)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+import hypothesis
+import pytest
+
+# Set before JAX is imported, and handed down to the processes that tests start. Most of what these tests take is
+# compiling, much of it the same programs again; and no test may use, or write to, the cache in the user's home.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _folder = tempfile.TemporaryDirectory(prefix="fsdd_tests_")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_folder.name, "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ["FSDD_CACHE"] = os.path.join(_folder.name, "cache")
+
+# A failure ends with the line that repeats it.
+hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("tests")
 
 # Whole runs in processes of their own, minutes each: with several workers, those who start last would end last.
-_FIRST = ("test_killed.py", "test_pretrain_jobs.py")
+_FIRST = ("test_killed.py", "test_processes.py", "test_job.py")
 
 
 def pytest_collection_modifyitems(items):
     """Run the longest files first."""
     items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST))
+
+
+@pytest.fixture
+def seed() -> int:
+    """Another number in each run, unless `FSDD_TEST_SEED` names it; pytest shows what is printed here on a failure."""
+    number = int(os.environ.get("FSDD_TEST_SEED") or secrets.randbits(32))
+    print(f"FSDD_TEST_SEED={number} repeats this test")
+    return number

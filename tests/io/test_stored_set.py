@@ -177,12 +177,12 @@ def test_a_save_that_the_disk_interrupts_leaves_the_old_set(tmp_path):
     # A limit on file sizes stands for a full disk: the main file fits under it, the matrices of 9 kB do not.
     program = (
         "import resource, signal, sys\n"
-        "import test_stored\n"
+        "import test_stored_set\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
         "try:\n"
-        "    test_stored.io.save(test_stored.make(seed=2), sys.argv[1])\n"
-        "except test_stored.UserError as error:\n"
+        "    test_stored_set.io.save(test_stored_set.make(seed=2), sys.argv[1])\n"
+        "except test_stored_set.UserError as error:\n"
         "    print(error)\n"
     )
     done = subprocess.run(

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from fsdd.core import descent
 from fsdd.core import losses
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.methods import distillation, frepo, nfr, regression, streams
@@ -45,7 +46,7 @@ def _adam(params, gradient, moments, rate, step):
 def test_a_network_learns_the_labels_of_the_set_as_it_now_is(real, synthetic):
     state = _init(synthetic)
     pool = frepo.Pool(size=4, updates=8, rate=1e-2, batch=6)
-    member = jax.tree.map(lambda leaf: leaf[0], state.members)
+    member = jax.tree.map(lambda leaf: leaf[0], state.rest.networks)
     draw = streams.Draw(member.variables, sampling.features(NETWORK, member.variables, real.images), real.labels)
     moved, first = state.moving, member
     kernel, moments = np.asarray(member.variables["params"]["Dense_0"]["kernel"]), (0.0, 0.0)
@@ -70,7 +71,7 @@ def test_a_network_learns_the_labels_of_the_set_as_it_now_is(real, synthetic):
 
 def test_ages_are_staggered_and_the_grown_give_way(real, synthetic):
     state = _init(synthetic)
-    np.testing.assert_array_equal(state.ages, [0, 2, 4, 6])
+    np.testing.assert_array_equal(state.rest.ages, [0, 2, 4, 6])
     step = jax.jit(
         lambda state, key: frepo.step(
             state, key, real, objective=OBJECTIVE, optimiser=optax.sgd(0.1), pool=POOL, batch=10, chunk=4
@@ -80,18 +81,18 @@ def test_ages_are_staggered_and_the_grown_give_way(real, synthetic):
     for index in range(60):
         before = state
         state, _ = step(before, jax.random.key(index))
-        (turn,) = np.flatnonzero(np.asarray(state.ages != before.ages))
-        count = optax.tree.get(jax.tree.map(lambda leaf, turn=turn: leaf[turn], state.members.optimiser), "mu")
-        if before.ages[turn] == POOL.updates - 1:
+        (turn,) = np.flatnonzero(np.asarray(state.rest.ages != before.rest.ages))
+        count = optax.tree.get(jax.tree.map(lambda leaf, turn=turn: leaf[turn], state.rest.networks.optimiser), "mu")
+        if before.rest.ages[turn] == POOL.updates - 1:
             replaced += 1
-            assert state.ages[turn] == 0
+            assert state.rest.ages[turn] == 0
             assert all((leaf == 0).all() for leaf in jax.tree.leaves(count))
-            assert (state.members.variables["params"]["Conv_0"]["bias"][turn] == 0).all()
+            assert (state.rest.networks.variables["params"]["Conv_0"]["bias"][turn] == 0).all()
         else:
-            assert state.ages[turn] == before.ages[turn] + 1
+            assert state.rest.ages[turn] == before.rest.ages[turn] + 1
             assert any((leaf != 0).any() for leaf in jax.tree.leaves(count))
         others = np.arange(POOL.size) != turn
-        for old, new in zip(jax.tree.leaves(before.members), jax.tree.leaves(state.members), strict=True):
+        for old, new in zip(jax.tree.leaves(before.rest.networks), jax.tree.leaves(state.rest.networks), strict=True):
             np.testing.assert_array_equal(old[others], new[others])
     assert replaced >= 4
 
@@ -105,15 +106,15 @@ def test_a_step_moves_the_set_as_distillation_does_on_the_rows_it_draws(real, sy
     )
     turns = []
     for turn in range(POOL.size):
-        variables = jax.tree.map(lambda leaf, turn=turn: leaf[turn], state.members.variables)
+        variables = jax.tree.map(lambda leaf, turn=turn: leaf[turn], state.rest.networks.variables)
         features = sampling.features(NETWORK, variables, alike.images[:10])
         wanted, parts = distillation.step(
-            distillation.init(synthetic, optax.sgd(0.1)),
+            descent.init(synthetic, optax.sgd(0.1)),
             streams.Draw(variables, features, alike.labels[:10]),
             objective=OBJECTIVE,
             optimiser=optax.sgd(0.1),
         )
-        if np.allclose(after.moving.synthetic.images, wanted.synthetic.images, atol=1e-6):
+        if np.allclose(after.moving.images, wanted.moving.images, atol=1e-6):
             turns.append(turn)
             assert abs(parts["loss"] - metrics["loss"]) < 1e-5
     assert len(turns) == 1
@@ -135,13 +136,13 @@ def test_regression_is_the_squared_error_of_the_whole_network(synthetic):
     variables = sampling.sample(NETWORK, jax.random.key(0), (8, 8, 3))
     optimiser = optax.sgd(0.0)
     for loss_of, scale in ((losses.half_squared_error, 0.5), (losses.mean_squared_error, 1 / 3)):
-        state, loss = regression.step(
+        state, metrics = regression.step(
             regression.init(variables, optimiser), synthetic.images, synthetic.labels,
             network=NETWORK, optimiser=optimiser, loss=loss_of,
         )  # fmt: skip
         output, _ = NETWORK.apply(variables, synthetic.images, train=True, mutable=["batch_stats"])
         wanted = scale * np.square(np.asarray(output.logits - synthetic.labels)).sum(1).mean()
-        assert abs(loss - wanted) < 1e-6
+        assert abs(metrics["loss"] - wanted) < 1e-6
         np.testing.assert_array_equal(
-            state.variables["params"]["Dense_0"]["kernel"], variables["params"]["Dense_0"]["kernel"]
+            state.moving["Dense_0"]["kernel"], variables["params"]["Dense_0"]["kernel"]
         )

@@ -14,10 +14,17 @@ import numpy as np
 import optax
 import pytest
 
-from fsdd.core import krr, losses, whitening
+from fsdd.core import descent
+from fsdd.core import krr
+from fsdd.core import losses
+from fsdd.core import whitening
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
-from fsdd.methods import distillation, nfr, optimisers, regression, streams
+from fsdd.methods import distillation
+from fsdd.methods import nfr
+from fsdd.methods import optimisers
+from fsdd.methods import regression
+from fsdd.methods import streams
 from fsdd.methods import frepo as frepo_pool
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
@@ -111,7 +118,7 @@ def test_a_step_of_the_pool(frepo, flip):
     optimiser, pool = optax.sgd(1.0), frepo_pool.Pool(size=1)
     start = SyntheticSet(jnp.asarray(frepo["x_s"]), jnp.asarray(frepo["y_s"]))
     moved, member, parts = frepo_pool.move(
-        distillation.init(start, optimiser),
+        descent.init(start, optimiser),
         regression.init(variables, pool.optimiser),
         draw,
         jax.random.key(0),
@@ -121,10 +128,10 @@ def test_a_step_of_the_pool(frepo, flip):
     )
     assert abs(parts["loss"] - frepo[f"flip{int(flip)}/loss_total"]) < 1e-4
     assert abs(parts["accuracy"] - frepo[f"flip{int(flip)}/accuracy"]) < 1e-6
-    assert _relative(start.images - moved.synthetic.images, frepo[f"flip{int(flip)}/grad_x"]) < 1e-3
-    assert _relative(start.labels - moved.synthetic.labels, frepo[f"flip{int(flip)}/grad_y"]) < 1e-3
-    _, updated = network.apply(variables, moved.synthetic.images, train=True, mutable=["batch_stats"])
-    for one, other in zip(*map(jax.tree.leaves, (updated, member.variables["batch_stats"])), strict=True):
+    assert _relative(start.images - moved.moving.images, frepo[f"flip{int(flip)}/grad_x"]) < 1e-3
+    assert _relative(start.labels - moved.moving.labels, frepo[f"flip{int(flip)}/grad_y"]) < 1e-3
+    _, updated = network.apply(variables, moved.moving.images, train=True, mutable=["batch_stats"])
+    for one, other in zip(*map(jax.tree.leaves, (updated, member.rest["batch_stats"])), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
@@ -169,15 +176,15 @@ def test_torch_steps_of_adam(frepo_torch, float64, flip):
     objective = nfr.Objective(network, flip=flip, scale=1.0)
     step = jax.jit(functools.partial(distillation.step, objective=objective, optimiser=optimiser))
     start = SyntheticSet(jnp.asarray(frepo_torch["x_s"], jnp.float64), jnp.asarray(frepo_torch["y_s"], jnp.float64))
-    state = distillation.init(start, optimiser)
+    state = descent.init(start, optimiser)
     for index in range(steps):
         assert abs(rate(index) / frepo_torch[f"{case}/step{index}/rate"] - 1) < 1e-6
         x_t, y_t = (jnp.asarray(frepo_torch[name][index], jnp.float64) for name in ("x_t", "y_t"))
         state, parts = step(state, streams.Draw(variables, sampling.features(network, variables, x_t), y_t))
         assert abs(parts["nfr"] / frepo_torch[f"{case}/step{index}/loss_nfr"] - 1) < 1e-4
         assert abs(parts["margin"] - frepo_torch[f"{case}/step{index}/loss_label"]) < 1e-4
-    assert _relative(state.synthetic.images, frepo_torch[f"{case}/x_after"]) < 1e-4
-    assert _relative(state.synthetic.labels, frepo_torch[f"{case}/y_after"]) < 1e-4
+    assert _relative(state.moving.images, frepo_torch[f"{case}/x_after"]) < 1e-4
+    assert _relative(state.moving.labels, frepo_torch[f"{case}/y_after"]) < 1e-4
 
 
 def test_torch_evaluation_rates(frepo_torch):

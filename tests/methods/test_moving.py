@@ -38,10 +38,10 @@ def test_distillation_is_gradient_descent(draw, synthetic):
     optimiser = optax.sgd(0.1)
     gradient = jax.grad(lambda s: OBJECTIVE(s, draw)[0])(synthetic)
     state, metrics = distillation.step(
-        distillation.init(synthetic, optimiser), draw, objective=OBJECTIVE, optimiser=optimiser
+        descent.init(synthetic, optimiser), draw, objective=OBJECTIVE, optimiser=optimiser
     )
-    np.testing.assert_allclose(state.synthetic.images, synthetic.images - 0.1 * gradient.images, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(state.synthetic.labels, synthetic.labels - 0.1 * gradient.labels, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.moving.images, synthetic.images - 0.1 * gradient.images, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.moving.labels, synthetic.labels - 0.1 * gradient.labels, rtol=1e-5, atol=1e-6)
     assert abs(metrics["loss"] - metrics["nfr"] - metrics["margin"]) < 1e-6
 
 
@@ -57,7 +57,7 @@ def test_flip_regresses_on_the_mirror_image_too(draw, synthetic):
 def test_every_optimiser_lowers_the_loss(draw, synthetic, name):
     optimiser = optimisers.build(name, optimisers.cosine(1e-2, 30))
     step = jax.jit(functools.partial(distillation.step, objective=OBJECTIVE, optimiser=optimiser))
-    state, losses = distillation.init(synthetic, optimiser), []
+    state, losses = descent.init(synthetic, optimiser), []
     for _ in range(30):
         state, metrics = step(state, draw)
         losses.append(float(metrics["loss"]))
@@ -68,8 +68,8 @@ def test_every_optimiser_lowers_the_loss(draw, synthetic, name):
 def test_images_alone_move_as_they_do_beside_labels(draw, synthetic, name):
     moving = optimisers.build(name, 1e-2)
     both, alone = (
-        distillation.step(distillation.init(synthetic, one), draw, objective=OBJECTIVE, optimiser=one)[0].synthetic
-        for one in (moving, optimisers.of_images(moving))
+        distillation.step(descent.init(synthetic, one), draw, objective=OBJECTIVE, optimiser=one)[0].synthetic
+        for one in (moving, optimisers.hold_labels(moving))
     )
     np.testing.assert_allclose(alone.images, both.images, atol=1e-6)
     np.testing.assert_array_equal(alone.labels, synthetic.labels)
@@ -78,7 +78,7 @@ def test_images_alone_move_as_they_do_beside_labels(draw, synthetic, name):
 
 
 def _translation_state(translator, sources, labels=None, rate=0.05):
-    optimiser = translation.optimiser(optax.sgd(rate), labels)
+    optimiser = translation.build_optimiser(optax.sgd(rate), labels)
     variables = translation.fresh(translator, jax.random.key(1), (8, 8, 3))
     return translation.init(variables, sources, optimiser), optimiser
 
@@ -203,7 +203,7 @@ def test_small_images_are_judged_and_translated_through_the_decoder(draw, synthe
     assert abs(objective(small, draw)[0] - OBJECTIVE(small.decoded(2), draw)[0]) < 1e-6
     translator = Translator(widths=(4, 4, 4), residual=False)
     variables = _trained(translator, small)
-    value, _ = translation.loss(
+    value, _ = translation.mean_loss(
         variables["params"], variables["batch_stats"], [translation.Case(small, draw)], translator, objective
     )
     wanted = objective(translation.translate(translator, variables, small, factor=2), draw)[0]
@@ -219,10 +219,10 @@ def test_from_a_start_with_some_images_mirrored_the_same_steps_lead_to_the_same_
         synthetic,
         synthetic.replace(images=jnp.where(turned, synthetic.images[:, :, ::-1], synthetic.images)),
     ):
-        state = distillation.init(start, optimiser)
+        state = descent.init(start, optimiser)
         for _ in range(3):
             state, _ = distillation.step(state, draw, objective=OBJECTIVE, optimiser=optimiser)
-        ends.append(state.synthetic)
+        ends.append(state.moving)
     assert np.abs(ends[0].images - synthetic.images).max() > 1e-2
     wanted = np.where(turned, ends[0].images[:, :, ::-1], ends[0].images)
     np.testing.assert_allclose(ends[1].images, wanted, atol=1e-4)

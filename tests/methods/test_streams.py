@@ -76,7 +76,7 @@ def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
 
 def test_one_fixed_network_sees_all_of_the_set(real):
     stream = Stream(1, 1)
-    group = streams.fill(stream, NETWORK, real, jax.random.key(0), streams._features_of(NETWORK, "float32"))
+    group = streams.fill(stream, NETWORK, real, jax.random.key(0))
     variables = jax.tree.map(lambda leaf: leaf[0], group.variables)
     np.testing.assert_allclose(group.features[0], NETWORK.apply(variables, real.images).features, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(group.labels[0], real.labels)
@@ -84,7 +84,7 @@ def test_one_fixed_network_sees_all_of_the_set(real):
 
 def test_minibatches_are_rows_of_the_set_and_vary(real):
     stream = Stream(1, 2, batch=8)
-    group = streams.fill(stream, NETWORK, real, jax.random.key(0), streams._features_of(NETWORK, "float32"))
+    group = streams.fill(stream, NETWORK, real, jax.random.key(0))
     rows = [np.asarray(streams.draw(stream, group, jax.random.key(1), step).features) for step in (0, 1)]
     everything = {row.tobytes() for row in np.asarray(group.features[0])}
     assert all(row.tobytes() in everything for batch in rows for row in batch)
@@ -93,7 +93,7 @@ def test_minibatches_are_rows_of_the_set_and_vary(real):
 
 def test_kept_images_are_drawn_without_replacement(real):
     stream = Stream(2, 1, 2, real_images=36)
-    group = streams.fill(stream, NETWORK, real, jax.random.key(0), streams._features_of(NETWORK, "float32"))
+    group = streams.fill(stream, NETWORK, real, jax.random.key(0))
     for features in np.asarray(group.features):
         assert len(np.unique(features, axis=0)) == 36
 

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from fsdd.core import descent
 from fsdd.core.whitening import Whitening
 from fsdd.methods import lanes, nfr, streams, translation, translator_training
 from fsdd.methods.translator_training import Schedule
@@ -42,20 +43,20 @@ def _state(rate=0.1):
     variables = translation.fresh(TRANSLATOR, jax.random.key(1), SHAPE)
     # Away from the identity, whose gradient reaches the last layer alone.
     variables = jax.tree.map(lambda leaf: leaf + 0.05, variables)
-    optimiser = translation.optimiser(optax.sgd(rate), None)
+    optimiser = translation.build_optimiser(optax.sgd(rate), None)
     return translation.init(variables, (), optimiser), optimiser
 
 
 @jax.jit
 def _loss_and_gradient(case: translation.Case) -> tuple:
     state, _ = _state()
-    arguments = state.moving.params, state.batch_stats, [case], TRANSLATOR, OBJECTIVE
-    (value, _), gradient = jax.value_and_grad(translation.loss, has_aux=True)(*arguments)
+    arguments = state.moving.params, state.rest, [case], TRANSLATOR, OBJECTIVE
+    (value, _), gradient = jax.value_and_grad(translation.mean_loss, has_aux=True)(*arguments)
     return value, gradient
 
 
 @jax.jit
-def _pretrain(state: translation.State, cases: translation.Case) -> tuple[translation.State, dict]:
+def _pretrain(state: descent.State, cases: translation.Case) -> tuple[descent.State, dict]:
     optimiser = _state()[1]
     return translation.pretrain(state, cases, translator=TRANSLATOR, objective=OBJECTIVE, optimiser=optimiser)
 
@@ -71,7 +72,7 @@ def test_a_step_follows_the_mean_gradient_of_its_subsets():
     assert np.isfinite(metrics["loss"])
     assert any(
         np.any(new != old)
-        for new, old in zip(jax.tree.leaves(moved.batch_stats), jax.tree.leaves(state.batch_stats), strict=True)
+        for new, old in zip(jax.tree.leaves(moved.rest), jax.tree.leaves(state.rest), strict=True)
     )
 
 
@@ -109,9 +110,9 @@ def _batch(number: int) -> translator_training.Batch:
 
 
 @functools.cache
-def _programs(**compute) -> translator_training.Programs:
+def _programs(**compute) -> translator_training.TranslatorTrainer:
     """Chunks of 5 do not divide 12 real images. Kept, because compiling is most of what these tests take."""
-    return translator_training.Programs(TRANSLATOR, OBJECTIVE, _state()[1], jax.devices(), chunk=5, **compute)
+    return translator_training.TranslatorTrainer(TRANSLATOR, OBJECTIVE, _state()[1], jax.devices(), chunk=5, **compute)
 
 
 def test_features_are_kept_as_they_are_asked_for():
@@ -154,7 +155,7 @@ def test_batches_are_used_in_turn_and_resumed_where_they_were():
 def test_judging_is_the_mean_of_both_losses():
     programs, (state, _) = _programs(), _state()
     cases = programs.cases(_batch(1), WHITENING)
-    variables = {"params": state.moving.params, "batch_stats": state.batch_stats}
+    variables = {"params": state.moving.params, "batch_stats": state.rest}
     translated, plain = programs.judge(variables, cases)
     wanted = np.zeros(2)
     for lane in range(2):
