@@ -8,9 +8,11 @@ import numpy as np
 import optax
 import pytest
 
+from fsdd.core import compilation
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
 from fsdd.evaluation.training import Recipe
+from fsdd.io.progress import compile_clock
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
@@ -18,10 +20,15 @@ NETWORK = ConvNet(3, width=4, depth=2)
 PLAIN = Recipe("adam", 1e-2, 0.0, "warmup_cosine", "none", False, 500, 20)
 
 
-@pytest.fixture
+def _synthetic(seed):
+    images = np.random.default_rng(seed).normal(size=(6, 8, 8, 1))
+    labels = np.eye(3)[np.arange(6) % 3] - 1 / 3
+    return SyntheticSet(jnp.asarray(images, jnp.float32), jnp.asarray(labels, jnp.float32))
+
+
+@pytest.fixture(scope="module")
 def synthetic():
-    rng = np.random.default_rng(0)
-    return SyntheticSet(jnp.asarray(rng.normal(size=(6, 8, 8, 1)), jnp.float32), jnp.eye(3)[jnp.arange(6) % 3] - 1 / 3)
+    return _synthetic(0)
 
 
 def test_steps_are_frepos_and_interpolated():
@@ -35,7 +42,7 @@ def test_steps_are_frepos_and_interpolated():
 
 def test_the_jax_schedule_warms_up_and_decays():
     schedule = training.rate_schedule(Recipe(rate=3e-4, schedule="warmup_cosine"), 1_000)
-    rates = np.array([schedule(step) for step in range(1_001)])
+    rates = np.asarray(schedule(np.arange(1_001)))
     assert rates[0] == 0
     assert rates.argmax() == 500
     assert rates[500] == pytest.approx(3e-4)
@@ -58,42 +65,49 @@ def test_training_is_adam_on_the_loss(synthetic, name, loss_of):
     recipe, key = dataclasses.replace(PLAIN, steps=5, loss=name), jax.random.key(3)
     schedule = training.rate_schedule(recipe, 5)
     optimiser = optax.adam(schedule)
-    params = sampling.sample(NETWORK, jax.random.fold_in(key, 0), (8, 8, 1))["params"]
+    many = sampling.sampler(NETWORK, (8, 8, 1))(jax.random.fold_in(key, 0)[None])
+    params = jax.tree.map(lambda leaf: leaf[0], many)["params"]
     moments = optimiser.init(params)
 
     def loss(params):
         return loss_of(NETWORK.apply({"params": params}, synthetic.images).logits, synthetic.labels)
 
-    for _ in range(5):
+    @compilation.jit
+    def step(params, moments):
         updates, moments = optimiser.update(jax.grad(loss)(params), moments, params)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), moments
+
+    for _ in range(5):
+        params, moments = step(params, moments)
     state = training.train(NETWORK, recipe, synthetic, key[None])
-    for found, wanted in zip(jax.tree.leaves(state.variables["params"]), jax.tree.leaves(params), strict=True):
-        np.testing.assert_allclose(found[0], wanted, rtol=1e-4, atol=1e-6)
+    found = training.variables(state)["params"]
+    for one, wanted in zip(*map(jax.tree.leaves, (found, params)), strict=True):
+        np.testing.assert_allclose(one[0], wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["none", "dsa"])
 def test_together_alone_scanned_or_resumed_it_is_the_same_network(synthetic, policy):
     recipe, keys = dataclasses.replace(PLAIN, policy=policy), jax.random.split(jax.random.key(0), 2)
-    both = training.train(NETWORK, recipe, synthetic, keys).variables
-    alone = training.train(NETWORK, recipe, synthetic, keys[1:]).variables
-    scanned = training.train(NETWORK, recipe, synthetic, keys[1:], dispatch=10).variables
+    both = training.variables(training.train(NETWORK, recipe, synthetic, keys))
+    alone = training.variables(training.train(NETWORK, recipe, synthetic, keys[1:]))
+    scanned = training.variables(training.train(NETWORK, recipe, synthetic, keys[1:], dispatch=10))
     for together, one, many in zip(*map(jax.tree.leaves, (both, alone, scanned)), strict=True):
         np.testing.assert_allclose(together[1], one[0], rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(many, one, rtol=1e-3, atol=1e-5)
     fresh = training.init(NETWORK, recipe, synthetic, keys[1:])
     seventh = next(s for done, s, _ in training.run(NETWORK, recipe, synthetic, keys[1:], fresh) if done == 7)
     *_, (_, state, _) = training.run(NETWORK, recipe, synthetic, keys[1:], seventh, start=7)
-    for resumed, one in zip(jax.tree.leaves(state.variables), jax.tree.leaves(alone), strict=True):
+    for resumed, one in zip(*map(jax.tree.leaves, (training.variables(state), alone)), strict=True):
         np.testing.assert_array_equal(resumed, one)
 
 
 def test_a_large_set_is_trained_on_in_batches(synthetic):
     recipe = dataclasses.replace(PLAIN, batch=2)
     state = training.train(NETWORK, recipe, synthetic, jax.random.key(0)[None])
-    assert np.isfinite(jax.tree.leaves(state.variables)[0]).all()
     whole = training.train(NETWORK, PLAIN, synthetic, jax.random.key(0)[None])
-    assert (jax.tree.leaves(state.variables)[0] != jax.tree.leaves(whole.variables)[0]).any()
+    batched, at_once = (jax.tree.leaves(training.variables(one))[0] for one in (state, whole))
+    assert np.isfinite(batched).all()
+    assert (batched != at_once).any()
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
@@ -101,21 +115,42 @@ def test_norms_train(synthetic, norm):
     network = ConvNet(3, width=4, depth=2, norm=norm)
     state = training.train(network, PLAIN, synthetic, jax.random.key(0)[None])
     images, classes = np.asarray(synthetic.images), np.arange(6) % 3
-    assert training.score(network, state.variables, images, classes)[0] > 0.5
+    assert training.score(network, training.variables(state), images, classes)[0] > 0.5
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 7, 100])
 def test_score_counts_right_answers(synthetic, chunk):
-    variables = sampling.sample_many(NETWORK, jax.random.split(jax.random.key(0), 2), (8, 8, 1))
+    variables = sampling.sampler(NETWORK, (8, 8, 1))(jax.random.split(jax.random.key(0), 2))
     images = np.random.default_rng(1).normal(size=(7, 8, 8, 1)).astype(np.float32)
     classes = np.arange(7) % 3
-    wanted = [
-        np.mean(
-            np.argmax(NETWORK.apply(jax.tree.map(lambda leaf, i=i: leaf[i], variables), images).logits, 1) == classes
-        )
-        for i in range(2)
-    ]
+    logits = compilation.jit(jax.vmap(NETWORK.apply, (0, None)))(variables, images).logits
+    wanted = np.mean(np.argmax(logits, -1) == classes, axis=1)
     told = []
     found = training.score(NETWORK, variables, images, classes, chunk=chunk, watch=told.append)
     np.testing.assert_allclose(found, wanted)
     assert told == [min(chunk, 7 - at) for at in range(0, 7, chunk)]
+
+
+def test_networks_and_sets_of_one_size_share_their_programs():
+    """Three networks trained and scored, each on two sets: compiled once for the network, recipe and size."""
+    network, recipe = ConvNet(3, width=5, depth=2), dataclasses.replace(PLAIN, steps=4)
+    test = np.random.default_rng(9).normal(size=(5, 8, 8, 1)).astype(np.float32)
+    sets = [_synthetic(seed) for seed in (1, 2)]
+    keys = [jax.random.key(seed)[None] for seed in range(3)]
+
+    def compiled(synthetic, key):
+        before = compile_clock.programs
+        state = training.train(network, recipe, synthetic, key)
+        training.score(network, training.variables(state), test, np.arange(5) % 3)
+        return compile_clock.programs - before
+
+    first, *others = [compiled(synthetic, key) for key in keys for synthetic in sets]
+    # Drawing networks, a step, and classifying, besides what small things the first of all tests compiles.
+    assert first >= 3
+    assert others == [0] * 5
+    # An equal network and recipe, made anew, are the same.
+    network, recipe = ConvNet(3, width=5, depth=2), dataclasses.replace(recipe, rate=1e-2)
+    assert compiled(sets[0], keys[0]) == 0
+    # Another size is not.
+    larger = SyntheticSet(jnp.tile(sets[0].images, (2, 1, 1, 1)), jnp.tile(sets[0].labels, (2, 1)))
+    assert compiled(larger, keys[0]) >= 2

@@ -22,8 +22,8 @@ def case(request):
 
 def test_as_it_was_learned_nothing_changes(case):
     fitted, learned = case
-    found, seen_by = training_sets.of(learned, CLASSES, fitted)
-    assert seen_by is fitted
+    found = training_sets.prepare(learned, CLASSES, fitted)
+    assert training_sets.matching_whitening(fitted) is fitted
     np.testing.assert_array_equal(found.images, learned.images)
     np.testing.assert_array_equal(found.labels, learned.labels)
 
@@ -31,7 +31,7 @@ def test_as_it_was_learned_nothing_changes(case):
 @pytest.mark.parametrize("images", ["rounded", "pixels"])
 def test_images_are_those_of_eight_bits(case, images):
     fitted, learned = case
-    found, seen_by = training_sets.of(learned, CLASSES, fitted, images)
+    found = training_sets.prepare(learned, CLASSES, fitted, images)
     bits = np.clip(fitted.invert(learned.images).astype(np.float64), 0, 1) * 255
     # What is seen, back to pixels by the textbook, is whole numbers from 0 to 255, the nearest to the learned ones.
     seen = np.asarray(found.images, np.float64)
@@ -46,11 +46,13 @@ def test_images_are_those_of_eight_bits(case, images):
     np.testing.assert_array_equal(found.labels, learned.labels)
     # Test images pass through the same.
     shown = np.round(seen).astype(np.uint8)
+    seen_by = training_sets.matching_whitening(fitted, images)
+    assert seen_by.kind == ("zca" if images == "rounded" and fitted.kind == "zca" else "standardize")
     np.testing.assert_allclose(seen_by.apply(shown), found.images, atol=1e-4)
 
 
 def test_hard_labels_are_those_of_the_classes(case):
     fitted, learned = case
-    found, _ = training_sets.of(learned, CLASSES, fitted, labels="hard")
+    found = training_sets.prepare(learned, CLASSES, fitted, labels="hard")
     np.testing.assert_allclose(found.labels, [[0.5, -0.5]] * 3 + [[-0.5, 0.5]] * 3)
     np.testing.assert_array_equal(found.images, learned.images)

@@ -1,39 +1,58 @@
 """FRePo: S and a network of the pool move as written out by hand; ages, replacement, and what a key determines."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from fsdd.core import descent
-from fsdd.core import losses
+from fsdd.core import compilation, descent, losses
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.methods import distillation, frepo, nfr, regression, streams
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
+SHAPE = (8, 8, 3)
 NETWORK = ConvNet(3, width=4, depth=2, norm="batch")
 OBJECTIVE = nfr.Objective(NETWORK)
+OPTIMISER = optax.sgd(0.1)
 POOL = frepo.Pool(size=4, updates=8, rate=1e-2, batch=3)
+FIXED = {"objective": OBJECTIVE, "optimiser": OPTIMISER, "pool": POOL, "batch": 10, "chunk": 4}
+
+# Compiled once for all tests here, because compiling is most of what they take.
+features = compilation.jit(functools.partial(sampling.features, NETWORK))
+train = compilation.jit(functools.partial(NETWORK.apply, train=True, mutable=["batch_stats"]))
+step = compilation.jit(functools.partial(frepo.step, **FIXED))
 
 
 def _images(n, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=(n, 8, 8, 3)), jnp.float32)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=(n, *SHAPE)), jnp.float32)
 
 
-@pytest.fixture
+def _labels(classes):
+    return jnp.asarray(np.eye(3)[classes] - 1 / 3, jnp.float32)
+
+
+@pytest.fixture(scope="module")
 def real():
-    return streams.Real(_images(30, 1), jnp.eye(3)[jnp.arange(30) % 3] - 1 / 3)
+    return streams.Real(_images(30, 1), _labels(np.arange(30) % 3))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def synthetic():
-    return SyntheticSet(_images(6), jnp.repeat(jnp.eye(3), 2, 0) - 1 / 3)
+    return SyntheticSet(_images(6), _labels(np.repeat(np.arange(3), 2)))
 
 
-def _init(synthetic, optimiser=None):
-    return frepo.init(synthetic, optimiser or optax.sgd(0.1), OBJECTIVE, POOL, jax.random.key(0), (8, 8, 3))
+@pytest.fixture(scope="module")
+def start(synthetic):
+    """Not to be donated."""
+    return frepo.init(synthetic, OPTIMISER, OBJECTIVE, POOL, jax.random.key(0), SHAPE)
+
+
+def _member(state, turn):
+    return jax.tree.map(lambda leaf: leaf[turn], state.rest.networks)
 
 
 def _adam(params, gradient, moments, rate, step):
@@ -43,106 +62,87 @@ def _adam(params, gradient, moments, rate, step):
     return params - rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8), (mean, square)
 
 
-def test_a_network_learns_the_labels_of_the_set_as_it_now_is(real, synthetic):
-    state = _init(synthetic)
+def test_a_network_learns_the_labels_of_the_set_as_it_now_is(real, synthetic, start):
     pool = frepo.Pool(size=4, updates=8, rate=1e-2, batch=6)
-    member = jax.tree.map(lambda leaf: leaf[0], state.rest.networks)
-    draw = streams.Draw(member.variables, sampling.features(NETWORK, member.variables, real.images), real.labels)
-    moved, first = state.moving, member
-    kernel, moments = np.asarray(member.variables["params"]["Dense_0"]["kernel"]), (0.0, 0.0)
-    for step in (1, 2):
-        moved, after, _ = frepo.move(
-            moved, member, draw, jax.random.key(0), objective=OBJECTIVE, optimiser=optax.sgd(0.1), pool=pool
-        )
+    move = compilation.jit(functools.partial(frepo.move, objective=OBJECTIVE, optimiser=OPTIMISER, pool=pool))
+    first = member = _member(start, 0)
+    draw = streams.Draw(regression.variables(member), features(regression.variables(member), real.images), real.labels)
+    moving = descent.State(synthetic, (), start.optimiser)
+    kernel, moments = np.asarray(member.moving["Dense_0"]["kernel"]), (0.0, 0.0)
+    for count in (1, 2):
+        moving, after, _ = move(moving, member, draw, jax.random.key(0))
         # The head's gradient in closed form: features of a forward pass in training times the error.
-        output, _ = NETWORK.apply(member.variables, moved.synthetic.images, train=True, mutable=["batch_stats"])
-        error = np.asarray(output.logits - moved.synthetic.labels) / len(moved.synthetic)
+        output, _ = train(regression.variables(member), moving.moving.images)
+        error = np.asarray(output.logits - moving.moving.labels) / len(synthetic)
         # The rate rises from nought over 500 steps.
-        rate = 1e-2 * (step - 1) / 500
-        kernel, moments = _adam(kernel, np.asarray(output.features).T @ error, moments, rate, step)
-        np.testing.assert_allclose(after.variables["params"]["Dense_0"]["kernel"], kernel, atol=2e-7)
+        rate = 1e-2 * (count - 1) / 500
+        kernel, moments = _adam(kernel, np.asarray(output.features).T @ error, moments, rate, count)
+        np.testing.assert_allclose(after.moving["Dense_0"]["kernel"], kernel, atol=2e-7)
         member = after
-    assert (member.variables["params"]["Dense_0"]["kernel"] != first.variables["params"]["Dense_0"]["kernel"]).any()
-    for before, now in zip(
-        jax.tree.leaves(first.variables["batch_stats"]), jax.tree.leaves(member.variables["batch_stats"]), strict=True
-    ):
+    assert (member.moving["Dense_0"]["kernel"] != first.moving["Dense_0"]["kernel"]).any()
+    for before, now in zip(*map(jax.tree.leaves, (first.rest, member.rest)), strict=True):
         assert (before != now).any()
 
 
-def test_ages_are_staggered_and_the_grown_give_way(real, synthetic):
-    state = _init(synthetic)
-    np.testing.assert_array_equal(state.rest.ages, [0, 2, 4, 6])
-    step = jax.jit(
-        lambda state, key: frepo.step(
-            state, key, real, objective=OBJECTIVE, optimiser=optax.sgd(0.1), pool=POOL, batch=10, chunk=4
-        )
-    )
-    replaced = 0
+def test_ages_are_staggered_and_the_grown_give_way(real, start):
+    np.testing.assert_array_equal(start.rest.ages, [0, 2, 4, 6])
+    state, replaced = jax.device_get(start), 0
     for index in range(60):
         before = state
-        state, _ = step(before, jax.random.key(index))
-        (turn,) = np.flatnonzero(np.asarray(state.rest.ages != before.rest.ages))
-        count = optax.tree.get(jax.tree.map(lambda leaf, turn=turn: leaf[turn], state.rest.networks.optimiser), "mu")
+        state = jax.device_get(step(before, jax.random.key(index), real)[0])
+        networks, ages = state.rest.networks, state.rest.ages
+        (turn,) = np.flatnonzero(ages != before.rest.ages)
+        count = optax.tree.get(_member(state, turn).optimiser, "mu")
         if before.rest.ages[turn] == POOL.updates - 1:
             replaced += 1
-            assert state.rest.ages[turn] == 0
+            assert ages[turn] == 0
             assert all((leaf == 0).all() for leaf in jax.tree.leaves(count))
-            assert (state.rest.networks.variables["params"]["Conv_0"]["bias"][turn] == 0).all()
+            assert (networks.moving["Conv_0"]["bias"][turn] == 0).all()
         else:
-            assert state.rest.ages[turn] == before.rest.ages[turn] + 1
+            assert ages[turn] == before.rest.ages[turn] + 1
             assert any((leaf != 0).any() for leaf in jax.tree.leaves(count))
         others = np.arange(POOL.size) != turn
-        for old, new in zip(jax.tree.leaves(before.rest.networks), jax.tree.leaves(state.rest.networks), strict=True):
+        for old, new in zip(*map(jax.tree.leaves, (before.rest.networks, networks)), strict=True):
             np.testing.assert_array_equal(old[others], new[others])
     assert replaced >= 4
+    assert POOL.replaced(60, state.rest.ages) == replaced
 
 
-def test_a_step_moves_the_set_as_distillation_does_on_the_rows_it_draws(real, synthetic):
+def test_a_step_moves_the_set_as_distillation_does_on_the_rows_it_draws(real, synthetic, start):
     """With all real images alike, which rows are drawn does not matter."""
     alike = streams.Real(jnp.tile(real.images[:1], (30, 1, 1, 1)), jnp.tile(real.labels[:1], (30, 1)))
-    state = _init(synthetic)
-    after, metrics = frepo.step(
-        state, jax.random.key(3), alike, objective=OBJECTIVE, optimiser=optax.sgd(0.1), pool=POOL, batch=10, chunk=4
-    )
+    after, metrics = step(start, jax.random.key(3), alike)
+    distil = compilation.jit(functools.partial(distillation.step, objective=OBJECTIVE, optimiser=OPTIMISER))
     turns = []
     for turn in range(POOL.size):
-        variables = jax.tree.map(lambda leaf, turn=turn: leaf[turn], state.rest.networks.variables)
-        features = sampling.features(NETWORK, variables, alike.images[:10])
-        wanted, parts = distillation.step(
-            descent.init(synthetic, optax.sgd(0.1)),
-            streams.Draw(variables, features, alike.labels[:10]),
-            objective=OBJECTIVE,
-            optimiser=optax.sgd(0.1),
-        )
+        variables = regression.variables(_member(start, turn))
+        seen = features(variables, alike.images)[:10]
+        moving = descent.State(synthetic, (), start.optimiser)
+        wanted, parts = distil(moving, streams.Draw(variables, seen, alike.labels[:10]))
         if np.allclose(after.moving.images, wanted.moving.images, atol=1e-6):
             turns.append(turn)
             assert abs(parts["loss"] - metrics["loss"]) < 1e-5
     assert len(turns) == 1
 
 
-def test_dispatches_of_many_steps_are_the_same_steps(real, synthetic):
-    fixed = {"objective": OBJECTIVE, "optimiser": optax.sgd(0.1), "pool": POOL, "batch": 10, "chunk": 10}
-    ends = []
-    for dispatch in (1, 4):
-        start = _init(jax.tree.map(jnp.copy, synthetic))
-        *_, (position, state, _) = frepo.run(start, jax.random.key(1), real, 8, dispatch=dispatch, **fixed)
-        assert position == 8
-        ends.append(state)
-    for one, other in zip(*map(jax.tree.leaves, ends), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+def test_dispatches_of_many_steps_are_the_same_steps(real, start):
+    key, singly = jax.random.key(1), start
+    for index in range(8):
+        singly, _ = step(singly, jax.random.fold_in(key, index), real)
+    loop = descent.Loop(lambda state, index, real: frepo.step(state, jax.random.fold_in(key, index), real, **FIXED))
+    *_, (position, many, _) = loop.run(jax.tree.map(jnp.copy, start), 8, real, dispatch=4)
+    assert position == 8
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), many, singly)
 
 
-def test_regression_is_the_squared_error_of_the_whole_network(synthetic):
-    variables = sampling.sample(NETWORK, jax.random.key(0), (8, 8, 3))
-    optimiser = optax.sgd(0.0)
-    for loss_of, scale in ((losses.half_squared_error, 0.5), (losses.mean_squared_error, 1 / 3)):
-        state, metrics = regression.step(
-            regression.init(variables, optimiser), synthetic.images, synthetic.labels,
-            network=NETWORK, optimiser=optimiser, loss=loss_of,
-        )  # fmt: skip
-        output, _ = NETWORK.apply(variables, synthetic.images, train=True, mutable=["batch_stats"])
-        wanted = scale * np.square(np.asarray(output.logits - synthetic.labels)).sum(1).mean()
-        assert abs(metrics["loss"] - wanted) < 1e-6
-        np.testing.assert_array_equal(
-            state.moving["Dense_0"]["kernel"], variables["params"]["Dense_0"]["kernel"]
-        )
+@pytest.mark.parametrize(
+    ("loss", "scale"), [(losses.half_squared_error, 0.5), (losses.mean_squared_error, 1 / 3)], ids=["half", "mean"]
+)
+def test_regression_is_the_squared_error_of_the_whole_network(synthetic, start, loss, scale):
+    variables, optimiser = regression.variables(_member(start, 1)), optax.sgd(0.0)
+    learn = compilation.jit(functools.partial(regression.step, network=NETWORK, optimiser=optimiser, loss=loss))
+    state, metrics = learn(regression.init(variables, optimiser), synthetic.images, synthetic.labels)
+    output, _ = train(variables, synthetic.images)
+    wanted = scale * np.square(np.asarray(output.logits - synthetic.labels)).sum(1).mean()
+    assert abs(metrics["loss"] - wanted) < 1e-6
+    np.testing.assert_array_equal(state.moving["Dense_0"]["kernel"], variables["params"]["Dense_0"]["kernel"])

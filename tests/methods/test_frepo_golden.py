@@ -14,17 +14,10 @@ import numpy as np
 import optax
 import pytest
 
-from fsdd.core import descent
-from fsdd.core import krr
-from fsdd.core import losses
-from fsdd.core import whitening
+from fsdd.core import compilation, descent, krr, losses, whitening
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
-from fsdd.methods import distillation
-from fsdd.methods import nfr
-from fsdd.methods import optimisers
-from fsdd.methods import regression
-from fsdd.methods import streams
+from fsdd.methods import distillation, nfr, optimisers, regression, streams
 from fsdd.methods import frepo as frepo_pool
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
@@ -59,7 +52,9 @@ def _network(golden: dict[str, np.ndarray], dtype) -> tuple[ConvNet, sampling.Va
     depth = sum("Conv_" in name and name.endswith("kernel") for name in given)
     classes = golden["y_s"].shape[-1]
     network = ConvNet(classes, width=given["params/Conv_0/kernel"].shape[-1], depth=depth, norm="batch")
-    variables = sampling.sample(network, jax.random.key(0), golden["x_s"].shape[1:])
+    shape = golden["x_s"].shape[1:]
+    many = sampling.sampler(network, shape)(jax.random.key(0)[None])
+    variables = jax.tree.map(lambda leaf: leaf[0], many)
     used = set()
 
     def take(path, leaf):
@@ -78,60 +73,59 @@ def _relative(found, wanted) -> float:
     return np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
 
 
-def _loss_and_gradient(golden, dtype, flip: bool, scale: float, x_t, y_t):
-    network, variables = _network(golden, dtype)
-    objective = nfr.Objective(network, flip=flip, scale=scale)
-    draw = streams.Draw(
-        variables, sampling.features(network, variables, jnp.asarray(x_t, dtype)), jnp.asarray(y_t, dtype)
-    )
-    synthetic = SyntheticSet(jnp.asarray(golden["x_s"], dtype), jnp.asarray(golden["y_s"], dtype))
-    return jax.value_and_grad(objective, has_aux=True)(synthetic, draw)
+@functools.cache
+def _features(network):
+    return compilation.jit(functools.partial(sampling.features, network))
+
+
+def _draw(network, variables, x_t, y_t, dtype):
+    features = _features(network)(variables, jnp.asarray(x_t, dtype))
+    return streams.Draw(variables, features, jnp.asarray(y_t, dtype))
+
+
+def _start(golden, dtype) -> SyntheticSet:
+    return SyntheticSet(jnp.asarray(golden["x_s"], dtype), jnp.asarray(golden["y_s"], dtype))
+
+
+def _recording(optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same optimiser, whose state begins with the gradient that it was last given."""
+    return optax.chain(optax.trace(0.0), optimiser)
 
 
 def test_features_and_prediction(frepo):
     network, variables = _network(frepo, jnp.float32)
-    features_s = sampling.features(network, variables, frepo["x_s"])
-    features_t = sampling.features(network, variables, frepo["x_t"])
+    features_s, features_t = (_features(network)(variables, frepo[name]) for name in ("x_s", "x_t"))
     assert _relative(features_s, frepo["features_s"]) < 1e-3
     assert _relative(features_t, frepo["features_t"]) < 1e-3
-    assert _relative(krr.predict(features_t, features_s, jnp.asarray(frepo["y_s"])), frepo["prediction_t"]) < 1e-3
+    prediction = compilation.jit(krr.predict)(features_t, features_s, jnp.asarray(frepo["y_s"]))
+    assert _relative(prediction, frepo["prediction_t"]) < 1e-3
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_losses_and_gradients(frepo, flip):
-    (total, parts), gradient = _loss_and_gradient(frepo, jnp.float32, flip, 0.5, frepo["x_t"], frepo["y_t"])
+def test_losses_gradients_and_a_step_of_the_pool(frepo, flip):
+    """FRePo's step is the golden gradient for S, then a step of the network on the S that has moved."""
+    network, variables = _network(frepo, jnp.float32)
     wanted = {name.split("/")[1]: value for name, value in frepo.items() if name.startswith(f"flip{int(flip)}/")}
-    assert abs(total - wanted["loss_total"]) < 1e-4
+    objective = nfr.Objective(network, flip=flip, scale=0.5)
+    draw = _draw(network, variables, frepo["x_t"], frepo["y_t"], jnp.float32)
+    optimiser, pool, start = _recording(optax.sgd(1.0)), frepo_pool.Pool(size=1), _start(frepo, jnp.float32)
+    move = compilation.jit(functools.partial(frepo_pool.move, objective=objective, optimiser=optimiser, pool=pool))
+    member = regression.init(variables, pool.optimiser)
+    moved, member, parts = move(descent.init(start, optimiser), member, draw, jax.random.key(0))
+    assert abs(parts["loss"] - wanted["loss_total"]) < 1e-4
     assert abs(parts["nfr"] - wanted["loss_nfr"]) < 1e-4
     assert abs(parts["margin"] - wanted["loss_label"]) < 1e-4
     assert abs(parts["accuracy"] - wanted["accuracy"]) < 1e-6
-    assert _relative(gradient.images, wanted["grad_x"]) < 1e-3
-    assert _relative(gradient.labels, wanted["grad_y"]) < 1e-3
-
-
-@pytest.mark.parametrize("flip", [False, True])
-def test_a_step_of_the_pool(frepo, flip):
-    """FRePo's step is the golden gradient for S, then a step of the network on the S that has moved."""
-    network, variables = _network(frepo, jnp.float32)
-    objective = nfr.Objective(network, flip=flip, scale=0.5)
-    draw = streams.Draw(variables, sampling.features(network, variables, frepo["x_t"]), jnp.asarray(frepo["y_t"]))
-    optimiser, pool = optax.sgd(1.0), frepo_pool.Pool(size=1)
-    start = SyntheticSet(jnp.asarray(frepo["x_s"]), jnp.asarray(frepo["y_s"]))
-    moved, member, parts = frepo_pool.move(
-        descent.init(start, optimiser),
-        regression.init(variables, pool.optimiser),
-        draw,
-        jax.random.key(0),
-        objective=objective,
-        optimiser=optimiser,
-        pool=pool,
-    )
-    assert abs(parts["loss"] - frepo[f"flip{int(flip)}/loss_total"]) < 1e-4
-    assert abs(parts["accuracy"] - frepo[f"flip{int(flip)}/accuracy"]) < 1e-6
-    assert _relative(start.images - moved.moving.images, frepo[f"flip{int(flip)}/grad_x"]) < 1e-3
-    assert _relative(start.labels - moved.moving.labels, frepo[f"flip{int(flip)}/grad_y"]) < 1e-3
-    _, updated = network.apply(variables, moved.moving.images, train=True, mutable=["batch_stats"])
-    for one, other in zip(*map(jax.tree.leaves, (updated, member.rest["batch_stats"])), strict=True):
+    gradient = moved.optimiser[0].trace
+    for found in (
+        gradient,
+        SyntheticSet(start.images - moved.moving.images, start.labels - moved.moving.labels),
+    ):
+        assert _relative(found.images, wanted["grad_x"]) < 1e-3
+        assert _relative(found.labels, wanted["grad_y"]) < 1e-3
+    train = compilation.jit(functools.partial(network.apply, train=True, mutable=["batch_stats"]))
+    _, updated = train(variables, moved.moving.images)
+    for one, other in zip(*map(jax.tree.leaves, (updated, member.rest)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
@@ -148,39 +142,28 @@ def test_whitening(frepo):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_torch_first_step(frepo_torch, float64, flip):
-    x_t, y_t = frepo_torch["x_t"][0], frepo_torch["y_t"][0]
-    (_, parts), gradient = _loss_and_gradient(frepo_torch, jnp.float64, flip, 1.0, x_t, y_t)
-    case = f"flip{int(flip)}"
-    # The file keeps the losses in float32.
-    assert abs(parts["nfr"] / frepo_torch[f"{case}/step0/loss_nfr"] - 1) < 1e-6
-    assert abs(parts["margin"] - frepo_torch[f"{case}/step0/loss_label"]) < 1e-6
-    assert _relative(gradient.images, frepo_torch[f"{case}/grad_x"]) < 1e-6
-    assert _relative(gradient.labels, frepo_torch[f"{case}/grad_y"]) < 1e-6
-    network, variables = _network(frepo_torch, jnp.float64)
-    rows = SyntheticSet(jnp.asarray(frepo_torch["x_s"], jnp.float64), jnp.asarray(frepo_torch["y_s"], jnp.float64))
-    rows = rows.mirrored() if flip else rows
-    features = sampling.features(network, variables, rows.images)
-    prediction = krr.predict(
-        sampling.features(network, variables, jnp.asarray(x_t, jnp.float64)), features, rows.labels
-    )
-    assert _relative(prediction, frepo_torch[f"{case}/prediction_t"]) < 1e-6
-
-
-@pytest.mark.parametrize("flip", [False, True])
-def test_torch_steps_of_adam(frepo_torch, float64, flip):
+def test_torch_first_step_and_steps_of_adam(frepo_torch, float64, flip):
     case, steps = f"flip{int(flip)}", len(frepo_torch["x_t"])
     network, variables = _network(frepo_torch, jnp.float64)
     rate = optimisers.cosine(float(frepo_torch[f"{case}/step0/rate"]), steps)
-    optimiser = optimisers.build("adam", rate)
+    optimiser = _recording(optimisers.build("adam", rate))
     objective = nfr.Objective(network, flip=flip, scale=1.0)
-    step = jax.jit(functools.partial(distillation.step, objective=objective, optimiser=optimiser))
-    start = SyntheticSet(jnp.asarray(frepo_torch["x_s"], jnp.float64), jnp.asarray(frepo_torch["y_s"], jnp.float64))
+    step = compilation.jit(functools.partial(distillation.step, objective=objective, optimiser=optimiser))
+    start = _start(frepo_torch, jnp.float64)
     state = descent.init(start, optimiser)
     for index in range(steps):
         assert abs(rate(index) / frepo_torch[f"{case}/step{index}/rate"] - 1) < 1e-6
-        x_t, y_t = (jnp.asarray(frepo_torch[name][index], jnp.float64) for name in ("x_t", "y_t"))
-        state, parts = step(state, streams.Draw(variables, sampling.features(network, variables, x_t), y_t))
+        draw = _draw(network, variables, frepo_torch["x_t"][index], frepo_torch["y_t"][index], jnp.float64)
+        state, parts = step(state, draw)
+        if index == 0:
+            # The file keeps the losses in float32.
+            assert abs(parts["nfr"] / frepo_torch[f"{case}/step0/loss_nfr"] - 1) < 1e-6
+            assert abs(parts["margin"] - frepo_torch[f"{case}/step0/loss_label"]) < 1e-6
+            gradient = state.optimiser[0].trace
+            assert _relative(gradient.images, frepo_torch[f"{case}/grad_x"]) < 1e-6
+            assert _relative(gradient.labels, frepo_torch[f"{case}/grad_y"]) < 1e-6
+            prediction = compilation.jit(objective.predict)(start, draw)
+            assert _relative(prediction, frepo_torch[f"{case}/prediction_t"]) < 1e-6
         assert abs(parts["nfr"] / frepo_torch[f"{case}/step{index}/loss_nfr"] - 1) < 1e-4
         assert abs(parts["margin"] - frepo_torch[f"{case}/step{index}/loss_label"]) < 1e-4
     assert _relative(state.moving.images, frepo_torch[f"{case}/x_after"]) < 1e-4
@@ -191,7 +174,7 @@ def test_torch_evaluation_rates(frepo_torch):
     for name, wanted in frepo_torch.items():
         if name.startswith("evaluation/rate_"):
             schedule = training.rate_schedule(training.Recipe(rate=3e-4), len(wanted))
-            rates = np.array([schedule(index) for index in range(len(wanted))])
+            rates = np.asarray(schedule(np.arange(len(wanted))))
             assert np.abs(rates / wanted - 1).max() < 1e-3
 
 

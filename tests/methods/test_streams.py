@@ -7,22 +7,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tolerances import sum_tolerance
 
-from fsdd.core import krr
+from fsdd.core import compilation, krr
+from fsdd.io.progress import compile_clock
 from fsdd.methods import streams
 from fsdd.methods.streams import Real, Stream
-from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
 NETWORK = ConvNet(3, width=4, depth=2, norm="batch")
 
 
+def _real(size):
+    rng = np.random.default_rng(0)
+    labels = np.eye(3, dtype=np.float32)[rng.integers(0, 3, size)]
+    return Real(jnp.asarray(rng.normal(size=(size, 8, 8, 1)), jnp.float32), jnp.asarray(labels))
+
+
 @pytest.fixture(scope="module")
 def real():
-    rng = np.random.default_rng(0)
-    return Real(jnp.asarray(rng.normal(size=(37, 8, 8, 1)), jnp.float32), jnp.eye(3)[rng.integers(0, 3, 37)])
+    return _real(37)
 
 
 def _keys(seed=0):
@@ -37,55 +41,56 @@ def _trace(stream, real, start=0, dispatch=1, seed=0):
         return count + 1, {"network": jnp.sum(kernel), "rows": jnp.sum(draw.features), "labels": draw.labels.sum(0)}
 
     seen, position = [], start
-    for position, count, metrics in streams.run(  # noqa: B007
-        stream, NETWORK, real, _keys(seed), step, jnp.int32(start), start=start, dispatch=dispatch
-    ):
+    taken = streams.run(stream, NETWORK, real, _keys(seed), step, jnp.int32(start), start=start, dispatch=dispatch)
+    for position, count, metrics in taken:  # noqa: B007
         seen.append(jax.tree.map(np.asarray, metrics))
     assert position == stream.steps == count
     return jax.tree.map(lambda *parts: np.concatenate(parts), *seen)
 
 
-@settings(deadline=None, max_examples=8)
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+@pytest.mark.parametrize(("groups", "group", "uses"), [(1, 1, 3), (3, 1, 1), (2, 2, 3), (3, 3, 2)])
 def test_each_network_serves_its_uses_in_turn(groups, group, uses):
-    rng = np.random.default_rng(0)
-    real = Real(jnp.asarray(rng.normal(size=(9, 8, 8, 1)), jnp.float32), jnp.eye(3)[rng.integers(0, 3, 9)])
     stream = Stream(groups * group, uses, group, real_images=5)
-    seen = _trace(stream, real)["network"].reshape(groups, uses, group)
+    seen = _trace(stream, _real(9))["network"].reshape(groups, uses, group)
     # In a group the order repeats with every round, and no network is ever met again in another group.
     assert (seen == seen[:, :1]).all()
     assert len(np.unique(seen[:, 0])) == stream.networks
 
 
-@pytest.mark.parametrize("stream", [Stream(1, 12, batch=8), Stream(4, 3, 2, real_images=10), Stream(6, 2, 3, batch=5)])
+@pytest.mark.parametrize("stream", [Stream(1, 12, batch=8), Stream(6, 2, 3, real_images=10, batch=5)])
 def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
     whole = _trace(stream, real)
+    # Each trace adds up its own features, all of a batch.
+    close = sum_tolerance(10 * 64)
     for other in (
         _trace(stream, real, dispatch=4),
         _trace(dataclasses.replace(stream, chunk=4), real),
         _trace(dataclasses.replace(stream, chunk=1000), real),
     ):
-        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), other, whole)
-    for start in (1, 5, 11):
+        jax.tree.map(functools.partial(np.testing.assert_allclose, **close), other, whole)
+    for start in (1, 11) if stream.group == 1 else (5,):
         rest = _trace(stream, real, start=start)
         jax.tree.map(lambda a, b, start=start: np.testing.assert_array_equal(a, b[start:]), rest, whole)
         # Who goes on with more steps a dispatch still ends with the last one, and groups where they end.
         many = _trace(stream, real, start=start, dispatch=4)
-        jax.tree.map(lambda a, b, start=start: np.testing.assert_allclose(a, b[start:], rtol=1e-5), many, whole)
+        jax.tree.map(lambda a, b, start=start: np.testing.assert_allclose(a, b[start:], **close), many, whole)
 
 
 def test_one_fixed_network_sees_all_of_the_set(real):
     stream = Stream(1, 1)
     group = streams.fill(stream, NETWORK, real, jax.random.key(0))
     variables = jax.tree.map(lambda leaf: leaf[0], group.variables)
-    np.testing.assert_allclose(group.features[0], NETWORK.apply(variables, real.images).features, rtol=1e-5, atol=1e-6)
+    wanted = compilation.jit(NETWORK.apply)(variables, real.images).features
+    # A feature is a sum of 4 * 9 products, whose inputs are sums of 9.
+    np.testing.assert_allclose(group.features[0], wanted, **sum_tolerance(5 * 9, np.abs(wanted).max()))
     np.testing.assert_array_equal(group.labels[0], real.labels)
 
 
 def test_minibatches_are_rows_of_the_set_and_vary(real):
     stream = Stream(1, 2, batch=8)
     group = streams.fill(stream, NETWORK, real, jax.random.key(0))
-    rows = [np.asarray(streams.draw(stream, group, jax.random.key(1), step).features) for step in (0, 1)]
+    draw = compilation.jit(streams.draw, static_argnums=0)
+    rows = [np.asarray(draw(stream, group, jax.random.key(1), step).features) for step in (0, 1)]
     everything = {row.tobytes() for row in np.asarray(group.features[0])}
     assert all(row.tobytes() in everything for batch in rows for row in batch)
     assert (rows[0] != rows[1]).any()
@@ -104,9 +109,9 @@ def test_kept_images_are_drawn_without_replacement(real):
     (Stream(2, 1, 2, real_images=8), []),
 ])  # fmt: skip
 def test_who_watches_is_told_what_has_passed_and_changes_nothing(real, stream, told):
-    features_of, seen = streams._features_of(NETWORK, "float32"), []
-    silent = streams.fill(stream, NETWORK, real, jax.random.key(0), features_of)
-    watched = streams.fill(stream, NETWORK, real, jax.random.key(0), features_of, watch=lambda *at: seen.append(at))
+    seen = []
+    silent = streams.fill(stream, NETWORK, real, jax.random.key(0))
+    watched = streams.fill(stream, NETWORK, real, jax.random.key(0), watch=lambda *at: seen.append(at))
     assert seen == told
     jax.tree.map(np.testing.assert_array_equal, watched, silent)
 
@@ -121,13 +126,13 @@ def test_cached_features_may_be_bfloat16(real):
 def test_networks_may_compute_in_bfloat16(real):
     """Predictions move by a few percent of their size, not more."""
     network = ConvNet(3, width=16, depth=2, norm="batch")
-    variables = sampling.sample(network, jax.random.key(0), (8, 8, 1))
-    predictions = []
+    variables = streams.fixed_network(network, jax.random.key(0), (8, 8, 1))
+    predict, predictions = compilation.jit(krr.predict), []
     for dtype in (None, jnp.bfloat16):
-        features = sampling.features(network.clone(dtype=dtype), variables, real.images)
+        features = streams.feature_program(network.clone(dtype=dtype))(variables, real.images, np.arange(37))
         assert features.dtype == jnp.float32
-        predictions.append(krr.predict(features[12:], features[:12], real.labels[:12]))
-    distance = jnp.linalg.norm(predictions[1] - predictions[0]) / jnp.linalg.norm(predictions[0])
+        predictions.append(np.asarray(predict(features[12:], features[:12], real.labels[:12])))
+    distance = np.linalg.norm(predictions[1] - predictions[0]) / np.linalg.norm(predictions[0])
     assert 0 < distance < 0.1
 
 
@@ -138,19 +143,11 @@ def test_a_group_divides_the_networks():
 
 def test_compilations_do_not_grow_with_the_number_of_networks(real):
     def compilations(networks):
-        jax.clear_caches()
-        count = 0
+        before = compile_clock.programs
+        _trace(Stream(networks, 2, real_images=10), real)
+        return compile_clock.programs - before
 
-        def listen(event, duration, **_):
-            nonlocal count
-            count += event == "/jax/core/compile/backend_compile_duration"
-
-        jax.monitoring.register_event_duration_secs_listener(listen)
-        try:
-            _trace(Stream(networks, 2, real_images=10), real)
-        finally:
-            jax.monitoring.unregister_event_duration_listener(listen)
-        return count
-
+    # What draws networks and computes their features is compiled by the first; the step by each.
+    compilations(2)
     few = compilations(2)
     assert 0 < few == compilations(7)

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import sum_tolerance
 
+from fsdd.core import compilation
 from fsdd.networks import architectures, layers
 from fsdd.networks.alexnet import AlexNet
 from fsdd.networks.convnet import ConvNet
@@ -93,7 +95,7 @@ def test_output_shapes(architecture, image_shape, features, norm):
 def test_small_grey_images_reach_the_logits(architecture):
     images = noise(3, 8, 8, 1)
     network = architectures.build(architecture, 4, width=8)
-    output = jax.jit(network.apply)(random_variables(network, images), images)
+    output = compilation.jit(network.apply)(random_variables(network, images), images)
     assert np.isfinite(output.logits).all()
     assert np.ptp(output.logits, axis=0).min() > 1e-3
 
@@ -174,7 +176,7 @@ def test_forward_agrees_with_numpy(architecture, side, norm):
     images = noise(2, side, side, 3)
     network = architectures.build(architecture, 5, width=4, norm=norm)
     variables = random_variables(network, images)
-    output = jax.jit(network.apply)(variables, images)
+    output = compilation.jit(network.apply)(variables, images)
     features = NUMPY[architecture](variables, images, norm)
     assert np.abs(features).max() > 1e-2
     np.testing.assert_allclose(output.features, features, rtol=1e-3, atol=1e-4)
@@ -187,8 +189,8 @@ def test_batch_norm_trains_on_the_batch_and_evaluates_on_what_it_saw(architectur
     images = 3 * noise(6, 16, 16, 3) + 1
     network = architectures.build(architecture, 4, width=4, norm="batch")
     variables = random_variables(network, images)
-    trained, moved = jax.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]))(variables, images)
-    evaluate = jax.jit(network.apply)
+    trained, moved = compilation.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]))(variables, images)
+    evaluate = compilation.jit(network.apply)
     before = evaluate(variables, images)
     assert np.abs(trained.logits - before.logits).max() > 1e-2
 
@@ -213,7 +215,7 @@ def test_instance_norm_standardises_each_channel_of_each_image(architecture):
     images = noise(2, 16, 16, 3) * np.array([1, 7], np.float32)[:, None, None, None] + 2
     network = architectures.build(architecture, 4, width=4, norm="instance")
     variables = random_variables(network, images)
-    _, state = jax.jit(lambda v, x: network.apply(v, x, capture_intermediates=True))(variables, images)
+    _, state = compilation.jit(lambda v, x: network.apply(v, x, capture_intermediates=True))(variables, images)
     normalised = np.asarray(state["intermediates"]["GroupNorm_0"]["__call__"][0])
     parameters = variables["params"]["GroupNorm_0"]
     mean, deviation = normalised.mean((1, 2)), normalised.std((1, 2))
@@ -225,7 +227,7 @@ def test_instance_norm_standardises_each_channel_of_each_image(architecture):
 @pytest.mark.parametrize("architecture", CROSS)
 def test_torch_initialisation_is_uniform_in_one_over_root_fan_in(architecture):
     network = architectures.build(architecture, 10, width=16, initialisation="torch")
-    parameters = network.init(QUICK_KEY, noise(1, 16, 16, 3))["params"]
+    parameters = compilation.jit(network.init)(QUICK_KEY, noise(1, 16, 16, 3))["params"]
     layers = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
         layers.setdefault(jax.tree_util.keystr(path[:-1]), {})[path[-1].key] = np.asarray(leaf)
@@ -242,7 +244,7 @@ def test_torch_initialisation_is_uniform_in_one_over_root_fan_in(architecture):
 
 
 def test_lecun_initialisation_has_unit_gain_and_no_biases():
-    parameters = AlexNet(10, width=16).init(QUICK_KEY, noise(1, 16, 16, 3))["params"]
+    parameters = compilation.jit(AlexNet(10, width=16).init)(QUICK_KEY, noise(1, 16, 16, 3))["params"]
     for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
         if path[-1].key == "bias":
             assert not np.any(leaf)
@@ -276,31 +278,48 @@ def test_unknown_names_are_refused():
         shapes(architectures.build("resnet18", 10, initialisation="xavier"), (8, 8, 1))
 
 
-@pytest.mark.parametrize("size", [1, 3, 5])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("side", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("side", "stride", "size"),
+    [(1, 1, 3), (2, 1, 1), (2, 2, 1), (2, 1, 3), (2, 2, 3), (2, 1, 5), (5, 2, 3), (5, 1, 5), (5, 2, 5)],
+)
 def test_a_convolution_by_patches_is_a_convolution(side, stride, size):
+    """In plain NumPy; it is linear in images and in kernels, so that gradients follow from its values."""
     images, kernel = noise(3, side, side, 4), noise(size, size, 4, 6, seed=1)
-    strides, padding = (stride, stride), [(size // 2, size // 2)] * 2
+    wanted = numpy_conv(images.astype(np.float64), {"kernel": kernel}, stride)
+    weights = noise(*wanted.shape, seed=2)
+    pads = [(size // 2, size // 2)] * 2
 
-    def of(convolve):
-        def loss(images, kernel):
-            return jnp.sum(
-                jnp.sin(convolve(images, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")))
-            )
+    @compilation.jit
+    def convolve(images, kernel):
+        def weighted(images, kernel):
+            found = layers._by_patches(images, kernel, (stride, stride), pads)
+            return jnp.sum(weights * found), found
 
-        return jax.value_and_grad(loss, (0, 1))(images, kernel)
+        return jax.grad(weighted, (0, 1), has_aux=True)(images, kernel)
 
-    wanted, found = of(jax.lax.conv_general_dilated), of(layers._by_patches)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), found, wanted)
+    gradients, found = convolve(images, kernel)
+    close = sum_tolerance(4 * size**2, np.sqrt(4 * size**2))
+    np.testing.assert_allclose(found, wanted, **close)
+    other, other_kernel = noise(*images.shape, seed=3), noise(*kernel.shape, seed=4)
+    for gradient, direction, moved in (
+        (gradients[0], other, numpy_conv(other.astype(np.float64), {"kernel": kernel}, stride)),
+        (gradients[1], other_kernel, numpy_conv(images.astype(np.float64), {"kernel": other_kernel}, stride)),
+    ):
+        slope = np.sum(weights * moved)
+        magnitude = np.linalg.norm(weights * moved)
+        np.testing.assert_allclose(
+            np.vdot(np.asarray(gradient, np.float64), direction), slope, **sum_tolerance(4 * size**2, magnitude)
+        )
 
 
 def test_small_images_take_the_fast_way_and_the_same_values():
     """The last block of a ConvNet sees 8x8 images as 2x2."""
     network, images = ConvNet(3, width=4, depth=3), noise(2, 8, 8, 1)
     variables = random_variables(network, images)
-    features = network.apply(variables, images).features
+    features = compilation.jit(network.apply)(variables, images).features
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layers, "_by_patches", None)  # Flax's own
-        np.testing.assert_allclose(network.apply(variables, images).features, features, rtol=1e-5, atol=1e-6)
+        usual = compilation.jit(lambda *given: network.apply(*given))(variables, images).features
+    # Sums of 9, 36 and 36 products, one after the other.
+    np.testing.assert_allclose(usual, features, **sum_tolerance(81, np.abs(features).max()))
     assert str(jax.make_jaxpr(network.apply)(variables, images)).count("conv_general_dilated[") == 2
