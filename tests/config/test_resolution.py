@@ -1,0 +1,197 @@
+"""From what a config says to what a run reads: protocols, methods, old names, and no change afterwards."""
+
+import dataclasses
+
+import ml_collections
+import pytest
+import runs
+
+from fsdd import config as configs
+from fsdd import main
+from fsdd.config import table as tables
+from fsdd.config.fields import ByProtocol, Field
+from fsdd.config.values import whole
+from fsdd.errors import UserError
+
+# What the protocols of the first version filled, by today's names.
+AS_LEARNED = {
+    "whitening.kind": "auto",
+    "labels": "learned",
+    "evaluate.images": "whitened",
+    "evaluate.labels": "learned",
+    "evaluate.loss": "squared",
+}
+TORCH = AS_LEARNED | {
+    "network.initialisation": "torch",
+    "objective.scale": 1.0,
+    "distill.optimiser": "adam",
+    "refine.optimiser": "adam",
+    "frepo.optimiser": "adam",
+    "frepo.rate": 1e-3,
+    "evaluate.initialisation": "torch",
+    "evaluate.optimiser": "adamw",
+    "evaluate.weight_decay": 5e-4,
+    "evaluate.schedule": "warmup_times_cosine",
+    "evaluate.policy": "dsa",
+    "evaluate.mean_over_classes": True,
+}
+JAX = AS_LEARNED | {
+    "network.initialisation": "lecun",
+    "objective.scale": 0.5,
+    "distill.optimiser": "lamb",
+    "refine.optimiser": "lamb",
+    "frepo.optimiser": "lamb",
+    "frepo.rate": 3e-4,
+    "evaluate.initialisation": "lecun",
+    "evaluate.optimiser": "adam",
+    "evaluate.weight_decay": 0.0,
+    "evaluate.schedule": "warmup_cosine",
+    "evaluate.policy": "frepo",
+    "evaluate.mean_over_classes": False,
+}
+BEST = JAX | {"distill.optimiser": "adam", "evaluate.policy": "dsa"}
+PLAIN = BEST | {
+    "whitening.kind": "standardize",
+    "labels": "hard",
+    "evaluate.images": "pixels",
+    "evaluate.labels": "hard",
+    "evaluate.loss": "cross_entropy",
+}
+PROTOCOLS = {"frepo_torch": TORCH, "frepo_jax": JAX, "recommended": BEST, "plain_pixels": PLAIN}
+
+
+def _resolved(**fields):
+    return configs.resolve(runs.default({name.replace("__", "."): value for name, value in fields.items()}))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_protocols_fill_what_they_always_did(protocol):
+    filled = PROTOCOLS[protocol]
+    # All of them regress on mirror images, where those are as good.
+    assert configs.flat(_resolved(protocol=protocol)).items() >= (filled | {"objective.flip": True}).items()
+    assert {name for name, field in configs.table().items() if isinstance(field.default, ByProtocol)} == set(filled)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"dataset": "cifar10"}, {"objective.flip": True, "frepo.rate": 3e-4, "frepo.optimiser": "lamb"}),
+        ({"dataset": "mnist"}, {"objective.flip": False}),
+        ({"dataset": "emnist/letters"}, {"objective.flip": False}),
+        ({"dataset": "digits_and_more/"}, {"objective.flip": True}),
+        ({"dataset": "digits", "objective.flip": True}, {"objective.flip": True, "mirror": False}),
+        ({"dataset": "cifar10", "mirror": False}, {"objective.flip": False}),
+        ({"dataset": "digits", "mirror": True}, {"objective.flip": True}),
+        ({"dataset": "cifar100", "ipc": 10, "protocol": "frepo_jax"}, {"objective.flip": False}),
+        ({"dataset": "cifar100", "ipc": 10, "protocol": "frepo_torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
+        ({"refine.networks": 8}, {"refine.group": 8}),
+        ({"refine.networks": 1000}, {"refine.group": 125}),
+        ({"refine.networks": 8, "refine.group": 2}, {"refine.group": 2}),
+        ({"protocol": "frepo_torch", "frepo.rate": 2e-3}, {"frepo.rate": 2e-3, "frepo.optimiser": "adam"}),
+    ],
+)
+def test_what_is_open_is_filled_by_the_set_and_the_protocol(fields, wanted):
+    assert configs.flat(configs.resolve(runs.default(fields))).items() >= wanted.items()
+
+
+def test_a_method_on_the_command_line_replaces_the_stages_of_the_file():
+    file = f"--config={runs.ROOT / 'configs/quickstart.py'}"
+
+    def stages(*flags):
+        return configs.resolve(main.parse(["fsdd", file, *flags]).config).stages
+
+    assert stages() == ("distill", "translate", "refine")
+    assert stages("--config.method=frepo", "--config.evaluate.stages=('start','frepo')") == ("frepo",)
+    assert stages("--config.method=frepo", "--config.stages=('distill','translate','refine')")[0] == "distill"
+
+
+def test_a_method_scores_of_the_sets_of_the_file_those_that_it_makes():
+    resolved = configs.resolve(main.parse(["fsdd", "--config=quickstart", "--config.method=refine"]).config)
+    assert resolved.stages == ("distill", "refine")
+    assert resolved.evaluate.stages == ("start", "distill", "refine")
+
+
+def test_what_is_resolved_is_complete_and_does_not_change():
+    given = configs.default()
+    resolved = configs.resolve(given)
+    assert isinstance(resolved, configs.Resolved)
+    assert list(configs.flat(resolved)) == list(configs.flat(given))
+    assert [name for name, value in configs.flat(resolved).items() if value is None] == ["data_dir"]
+    for change in (
+        lambda: setattr(resolved, "ipc", 2),
+        lambda: setattr(resolved.distill, "steps", 2),
+        lambda: resolved.distill.__setitem__("steps", 2),
+        lambda: setattr(resolved, "another", 2),
+    ):
+        with pytest.raises(AttributeError):
+            change()
+    # Nor does the config that it was made of change with it.
+    assert given.stages is None
+    given.ipc = 7
+    assert resolved.ipc == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("distill.uses=5", "config.distill.uses is not a field: it is called config.distill.steps now"),
+        ("distill.networks=1", "config.distill.networks is not a field: distill uses one fixed network"),
+        ("distill.group=1", "config.distill.group is not a field: distill uses one fixed network"),
+        ("distill.real_images=9", "config.distill.real_images is not a field: distill uses one fixed network"),
+        ("protocol=torch", "config.protocol is 'torch'; allowed: .*; it is called 'frepo_torch' now"),
+        ("protocol=jax", "config.protocol is 'jax'; allowed: .*; it is called 'frepo_jax' now"),
+        ("protocol=best", "config.protocol is 'best'; allowed: .*; it is called 'recommended' now"),
+        ("protocol=plain", "config.protocol is 'plain'; allowed: .*; it is called 'plain_pixels' now"),
+    ],
+)
+def test_old_names_say_what_they_are_called_now(given, words):
+    with pytest.raises(UserError, match=words) as caught:
+        configs.resolve(main.parse(["fsdd", "--config=quickstart", f"--config.{given}"]).config)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_stored_config_of_an_earlier_version_is_compatible():
+    today = configs.flat(_resolved(protocol="frepo_torch", distill__steps=60))
+    stored = {name: value for name, value in today.items() if name != "distill.steps"}
+    stored |= {"distill.uses": 60, "distill.networks": 1, "distill.group": 1, "distill.real_images": 0}
+    stored["protocol"] = "torch"
+    # A field that came later had its default.
+    del stored["refine.real_images"], stored["evaluate.loss"]
+    assert configs.compatible(stored, today) == today
+    assert configs.compatible(stored | {"distill.uses": 61}, today) != today
+    assert configs.compatible(None, today) is None
+
+
+def test_another_field_does_not_orphan_what_was_stored(monkeypatch):
+    """As if the next version had one more."""
+    stored = configs.flat(configs.resolve(configs.default()))
+    later = configs.table() | {"distill.later": Field(3, whole(0, 9), "A field to come.")}
+    monkeypatch.setattr(tables, "table", lambda: later)
+    monkeypatch.setattr("fsdd.config.resolution.table", lambda: later)
+    for value in (3, 4):
+        wanted = configs.flat(_resolved(distill__later=value))
+        assert wanted["distill.later"] == value
+        assert (configs.compatible(stored, wanted) == wanted) == (value == 3)
+
+
+def test_recipes_and_config_files_are_good():
+    assert configs.resolve(configs.few_networks(configs.default())).stages == ("distill", "refine")
+    for file in (runs.ROOT / "configs").glob("[!_]*.py"):
+        resolved = configs.resolve(main.parse(["fsdd", f"--config={file}"]).config)
+        assert resolved.stages, file
+
+
+def test_sections_can_be_selected():
+    resolved = _resolved(ipc=3)
+    assert configs.select(resolved, ("ipc", "subsets"), without=("subsets.count",)) == {
+        name: value
+        for name, value in configs.flat(resolved).items()
+        if name == "ipc" or (name.startswith("subsets.") and name != "subsets.count")
+    }
+
+
+def test_a_field_knows_whether_it_is_filled():
+    field = Field(3, whole(1, 9), "One.")
+    assert not field.is_open
+    assert dataclasses.replace(field, default=None).is_open
+    assert isinstance(configs.default(), ml_collections.ConfigDict)
