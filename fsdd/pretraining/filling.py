@@ -89,7 +89,7 @@ def _distil(cache: Cache, batch: list[int], label: str) -> store.Shard:
     resumable = Resumable(scratch, label, cache.config.distill.steps, cache.config.compute.checkpoint_seconds)
     start, state = resumable.restore(distiller.init(lanes))
     state = resumable.follow(distiller.run(lanes, features, distiller.place(state), start))
-    loss = np.stack([before, distiller.losses(state.synthetic, features, lanes)], axis=-1)
+    loss = np.stack([before, distiller.losses(state.moving, features, lanes)], axis=-1)
     made = {
         "seconds": round(preparing + resumable.seconds, 2),
         "compile_seconds": round(resumable.compile_seconds, 2),
@@ -97,7 +97,7 @@ def _distil(cache: Cache, batch: list[int], label: str) -> store.Shard:
         "bucket": bucket,
         "lanes": len(before),
     }
-    images, targets = np.asarray(state.synthetic.images), np.asarray(state.synthetic.labels)
+    images, targets = np.asarray(state.moving.images), np.asarray(state.moving.labels)
     done = [
         store.Cached(
             **vars(subset),
