@@ -103,10 +103,9 @@ def _change(config: ml_collections.ConfigDict, fields: dict[str, Any]) -> ml_col
         value = str(value) if isinstance(value, pathlib.PurePath) else value
         if name not in table:
             raise configs.unknown_field(name)
-        try:
-            config.update_from_flattened_dict({name: value})
-        except TypeError as error:
-            raise configs.bad_value(name, value, table[name].values.words) from error
+        # Before the config makes a number of it: it takes False for 0.0.
+        configs.check_value(name, value)
+        config.update_from_flattened_dict({name: value})
     return config
 
 

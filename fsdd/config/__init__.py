@@ -4,6 +4,7 @@ from fsdd.config.recipes import few_networks
 from fsdd.config.registry import PRETRAINING, Stage, methods, stages
 from fsdd.config.resolution import (
     bad_value,
+    check_value,
     compatible,
     defaults,
     flat,
@@ -21,6 +22,7 @@ __all__ = [
     "Resolved",
     "Stage",
     "bad_value",
+    "check_value",
     "compatible",
     "default",
     "defaults",

@@ -30,14 +30,14 @@ def resolve(config: ml_collections.ConfigDict) -> Resolved:
     _check_names(config)
     given = flat(config)
     for name in ("protocol", "method", "dataset", "mirror"):
-        _check_value(name, given)
+        check_value(name, given[name])
     if given["method"] not in methods():
         raise bad_value("method", given["method"], f"one of {', '.join(methods())}")
     fields = {name: _fill(name, value, given) for name, value in given.items()}
     if given["objective.flip"] is None:
         fields["objective.flip"] = fields["mirror"] and not _skips_mirror_images(fields)
     for name in fields:
-        _check_value(name, fields)
+        check_value(name, fields[name])
     for section in _streamed():
         fields[f"{section}.group"] = _group(section, fields)
     complete = copy.deepcopy(config)
@@ -94,6 +94,17 @@ def marks(config: Resolved, stage: str) -> tuple[int, ...]:
 def steps_of(config: Resolved, stage: str) -> int:
     """How many steps a stage takes."""
     return stages()[stage].steps(config[stage])
+
+
+def check_value(name: str, value: Any) -> None:
+    """Check that a field may have a value, whatever the others have.
+
+    Raises:
+        UserError: it may not.
+    """
+    field = table()[name]
+    if not field.values.holds(value) and not (value is None and (field.optional or field.is_open)):
+        raise bad_value(name, value, field.values.words)
 
 
 def bad_value(field: str, value: Any, allowed: str) -> UserError:
@@ -164,12 +175,6 @@ def _check_names(config: ml_collections.ConfigDict) -> None:
     for name in table():
         if name not in given:
             raise UserError(f"config.{name} is missing; start from fsdd.config.default()")
-
-
-def _check_value(name: str, fields: dict[str, Any]) -> None:
-    field, value = table()[name], fields[name]
-    if not field.values.holds(value) and not (value is None and (field.optional or field.is_open)):
-        raise bad_value(name, value, field.values.words)
 
 
 def _check_stages(config: Resolved) -> None:
