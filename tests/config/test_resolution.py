@@ -1,6 +1,7 @@
 """From what a config says to what a run reads: protocols, methods, old names, and no change afterwards."""
 
 import dataclasses
+import sys
 
 import ml_collections
 import pytest
@@ -8,7 +9,6 @@ import runs
 
 from fsdd import config as configs
 from fsdd import main
-from fsdd.config import table as tables
 from fsdd.config.fields import ByProtocol, Field
 from fsdd.config.values import whole
 from fsdd.errors import UserError
@@ -166,7 +166,7 @@ def test_another_field_does_not_orphan_what_was_stored(monkeypatch):
     """As if the next version had one more."""
     stored = configs.flat(configs.resolve(configs.default()))
     later = configs.table() | {"distill.later": Field(3, whole(0, 9), "A field to come.")}
-    monkeypatch.setattr(tables, "table", lambda: later)
+    monkeypatch.setattr(sys.modules["fsdd.config.table"], "table", lambda: later)
     monkeypatch.setattr("fsdd.config.resolution.table", lambda: later)
     for value in (3, 4):
         wanted = configs.flat(_resolved(distill__later=value))
