@@ -28,5 +28,6 @@ def read_learned(context: Context, ipc: int) -> sampling.Variables:
     Raises:
         UserError: it is missing or damaged.
     """
-    template = jax.eval_shape(lambda: draw_fixed(context))
+    network, shape = context.objective.network, context.data.image_shape
+    template = jax.eval_shape(lambda key: sampling.sample(network, key, shape), jax.random.key(0))
     return checkpoint.load_variables(context.stage_folder("bilevel", ipc) / "network", template, "network")
