@@ -12,7 +12,7 @@ the *features*: with
     [F, sqrt(lambda) I]^T = Q R,    Q = [Q1; Q2],
 
 R^T R = F F^T + lambda I and F = R^T Q1^T, hence w = Q1 R^{-T} Y, whose condition number is the square root of the
-Gram matrix's. `experiments/precision.py` measures what that buys.
+Gram matrix's. `experiments/benchmarks/precision.py` measures what that buys.
 
 Q and R come by shifted Cholesky QR (Fukaya et al., "Shifted Cholesky QR for computing the QR factorization of
 ill-conditioned matrices", SIAM J. Sci. Comput. 2020): three times over, A = [F, sqrt(lambda) I] is divided by the
