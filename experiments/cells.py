@@ -1,24 +1,23 @@
-"""The cells of Tables 2 and 3: what a row runs on one dataset, at one number of images a class and one scale.
+"""The cells of the paper's tables: what a row runs on one dataset, at one number of images per class and one scale.
 
-A cell whose result is there, made by the same command, is not run again; one that was killed goes on. Both tables read
-the same cells.
+Tables 2 and 3 read the same cells, `results/cells_SCALE.json`; Table 4 scores their sets in other ways.
 """
 
 import argparse
 import dataclasses
-import json
 import pathlib
-import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import sweep
+from experiments import charts, records, sweep
 from experiments.sweep import Row
-from fsdd.config import presets
-from fsdd.errors import UserError
-from fsdd.io import workdir
+from fsdd import config as configs
 
 IPCS = {"cifar10": (1, 10, 50), "cifar100": (1, 10), "digits": (1,)}
+# Datasets and images per class (IPC) of the paper's Tables 2 and 3, in their order.
+COLUMNS = tuple((dataset, ipc) for dataset in ("cifar10", "cifar100") for ipc in IPCS[dataset])
+NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "digits": "digits"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +26,14 @@ class Method:
 
     Attributes:
         title: what the tables call it.
+        family: what figures draw in one colour.
         method: `config.method`.
         fields: what else it sets, at any scale.
         after: the row whose finished stages it starts from, if any.
     """
 
     title: str
+    family: str
     method: str
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     after: str | None = None
@@ -46,26 +47,31 @@ _UNADAPTED = _SHIPPED | {"translate.networks": 0}
 _AUTOENCODED = {"translate.init": "autoencoder", "translator.residual": False}
 _SMALL = {"factor": 2}
 
+
 METHODS = {
-    "random": Method("random real images", "real"),
-    "herding": Method("herding", "real", {"start": "herding"}),
-    "baseline": Method("Baseline", "baseline"),
-    "frepo": Method("FRePo", "frepo"),
-    "one_net": Method("1 Net", "distill"),
-    "bilevel": Method("Bi-Level", "bilevel"),
-    "without_pretraining": Method("w/o Pre-Train", "translate", _FRESH, "one_net"),
-    "with_autoencoder": Method("w AE", "translate", _AUTOENCODED, "one_net"),
-    "without_adaptation": Method("w/o Ada", "translate", _UNADAPTED, "one_net"),
-    "with_adaptation": Method("w Ada", "translate", _SHIPPED, "one_net"),
-    "refine": Method("Refine", "refine", {}, "one_net"),
-    "refine_without_adaptation": Method("Refine, from w/o Ada", "translate_refine", _UNADAPTED, "without_adaptation"),
-    "refine_with_adaptation": Method("Refine, from w Ada", "translate_refine", _SHIPPED, "with_adaptation"),
-    "ds_one_net": Method("1 Net, DS", "distill", _SMALL),
-    "ds_with_adaptation": Method("w Ada, DS", "translate", _SMALL | _SHIPPED, "ds_one_net"),
-    "ds_without_pretraining": Method("w/o Pre-Train, DS", "translate", _SMALL | _FRESH, "ds_one_net"),
-    "ds_refine": Method("Refine, DS", "refine", _SMALL, "ds_one_net"),
+    "random": Method("random real images", charts.REAL, "real"),
+    "herding": Method("herding", charts.REAL, "real", {"start": "herding"}),
+    "baseline": Method("Baseline", charts.RIVALS, "baseline"),
+    "frepo": Method("FRePo", charts.RIVALS, "frepo"),
+    "one_net": Method("1 Net", charts.TRANSLATORS, "distill"),
+    "bilevel": Method("Bi-Level", charts.RIVALS, "bilevel"),
+    "without_pretraining": Method("w/o Pre-Train", charts.TRANSLATORS, "translate", _FRESH, "one_net"),
+    "with_autoencoder": Method("w AE", charts.TRANSLATORS, "translate", _AUTOENCODED, "one_net"),
+    "without_adaptation": Method("w/o Ada", charts.TRANSLATORS, "translate", _UNADAPTED, "one_net"),
+    "with_adaptation": Method("w Ada", charts.TRANSLATORS, "translate", _SHIPPED, "one_net"),
+    "refine": Method("Refine", charts.REFINE, "refine", {}, "one_net"),
+    "refine_without_adaptation": Method(
+        "Refine, from w/o Ada", charts.REFINE, "translate_refine", _UNADAPTED, "without_adaptation"
+    ),
+    "refine_with_adaptation": Method(
+        "Refine, from w Ada", charts.REFINE, "translate_refine", _SHIPPED, "with_adaptation"
+    ),
+    "ds_one_net": Method("1 Net, DS", charts.SMALL, "distill", _SMALL),
+    "ds_with_adaptation": Method("w Ada, DS", charts.SMALL, "translate", _SMALL | _SHIPPED, "ds_one_net"),
+    "ds_without_pretraining": Method("w/o Pre-Train, DS", charts.SMALL, "translate", _SMALL | _FRESH, "ds_one_net"),
+    "ds_refine": Method("Refine, DS", charts.SMALL, "refine", _SMALL, "ds_one_net"),
     "ds_refine_with_adaptation": Method(
-        "Refine, from w Ada, DS", "translate_refine", _SMALL | _SHIPPED, "ds_with_adaptation"
+        "Refine, from w Ada, DS", charts.SMALL, "translate_refine", _SMALL | _SHIPPED, "ds_with_adaptation"
     ),
 }
 
@@ -73,17 +79,15 @@ METHODS = {
 _SCALES: dict[str, dict[str, Any]] = {
     "smoke": {
         "network.width": 4,
-        "distill.uses": 4,
+        "distill.steps": 4,
         "distill.batch": 64,
         "translate.networks": 2,
-        "translate.group": 2,
         "translate.uses": 2,
         "translate.real_images": 64,
         "translator.widths": (4, 4, 4),
         "autoencoder.steps": 3,
         "autoencoder.batch": 16,
         "refine.networks": 2,
-        "refine.group": 2,
         "refine.uses": 2,
         "refine.real_images": 64,
         "bilevel.steps": 2,
@@ -92,11 +96,12 @@ _SCALES: dict[str, dict[str, Any]] = {
         "frepo.steps": 6,
         "frepo.batch": 32,
         "evaluate.networks": 2,
+        "evaluate.width": 4,
         "evaluate.steps": 3,
     },
     # What 2 cores do in minutes. T is 60, as in the store of `tiny_imagenet32`.
     "cpu": {
-        "distill.uses": 60,
+        "distill.steps": 60,
         "distill.batch": 512,
         "distill.rate": 0.025,
         "autoencoder.steps": 300,
@@ -111,8 +116,8 @@ _SCALES: dict[str, dict[str, Any]] = {
     },
     # Table 1, by the PyTorch code's protocol; `Refine` is ours and stays what the config says.
     "paper": {
-        "protocol": "torch",
-        "distill.uses": 3000,
+        "protocol": "frepo_torch",
+        "distill.steps": 3000,
         "translate.networks": 1000,
         "translate.group": 1,
         "translate.uses": 1,
@@ -127,14 +132,14 @@ _ROWS: dict[str, dict[str, dict[str, Any]]] = {
         "cpu": {"refine.networks": 2000, "refine.uses": 1, "refine.group": 1, "refine.real_images": 256},
         "paper": {"refine.networks": 4000, "refine.uses": 1, "refine.group": 1, "refine.rate": 1e-3},
     },
-    "one_net": {"paper": {"distill.uses": 4000}},
+    "one_net": {"paper": {"distill.steps": 4000}},
     "frepo": {"cpu": {"evaluate.stages": ("frepo@250", "frepo@1000", "frepo@4000", "frepo@8000", "frepo")}},
     "refine": {"cpu": {"evaluate.stages": ("distill", "refine@250", "refine")}},
 } | {name: {"paper": {"translate.networks": 6000}} for name in _DS_TRANSLATED}
 SCALES = tuple(_SCALES)
 
 
-def row(name: str, dataset: str, ipc: int, scale: str) -> Row:
+def build_row(name: str, dataset: str, ipc: int, scale: str) -> Row:
     """The run of one cell."""
     method = METHODS[name]
     fields = _SCALES[scale] | _ROWS.get(name, {}).get(scale, {}) | {"method": method.method} | method.fields
@@ -144,7 +149,7 @@ def row(name: str, dataset: str, ipc: int, scale: str) -> Row:
         fields |= {"translate.init": PRETRAINED[scale]}
     if dataset == "cifar10" and ipc == 50 and scale == "paper" and name in _DS_TRANSLATED:
         fields |= {"translate.networks": 15000}
-    used = {*presets.METHODS[method.method], "evaluate", "protocol", "method", "factor", "start", "network"}
+    used = {*configs.methods()[method.method], "evaluate", "protocol", "method", "factor", "start", "network"}
     used |= {"dataset", "objective"} | ({"translator"} if "translate" in used else set())
     used |= {"autoencoder"} if fields.get("translate.init") == "autoencoder" else set()
     fields = {field: value for field, value in fields.items() if field.split(".")[0] in used}
@@ -154,27 +159,29 @@ def row(name: str, dataset: str, ipc: int, scale: str) -> Row:
         # start from the first of them.
         after = None if name == "without_pretraining" else "without_pretraining"
     config = "cifar10_ipc1" if dataset == "digits" else f"{dataset}_ipc{ipc}"
-    return Row(_name(name, dataset, ipc), config, fields, after and _name(after, dataset, ipc))
+    return Row(cell_name(name, dataset, ipc), config, fields, after and cell_name(after, dataset, ipc))
 
 
-def _name(name: str, dataset: str, ipc: int) -> str:
+def rescore(name: str, dataset: str, ipc: int, scale: str, fields: Mapping[str, Any]) -> Row:
+    """A cell with other fields, such as those of `evaluate`, that scores its last set only."""
+    cell = build_row(name, dataset, ipc, scale)
+    kept = {field: value for field, value in cell.fields.items() if field != "evaluate.stages"}
+    return dataclasses.replace(cell, fields=kept | fields)
+
+
+def cell_name(name: str, dataset: str, ipc: int) -> str:
+    """What a cell is called in result files, notes and workdirs."""
     return f"{dataset}_ipc{ipc}_{name}"
-
-
-def path(scale: str) -> pathlib.Path:
-    """Where the results of a scale are."""
-    return sweep.RESULTS / f"cells_{scale}.json"
 
 
 def load(scale: str, out: pathlib.Path | None = None) -> dict[str, dict[str, Any]]:
     """Results by the name of their cell."""
-    file = out or path(scale)
-    return {result["row"]: result for result in json.loads(file.read_text())} if file.exists() else {}
+    return {result["row"]: result for result in (records.read(out) if out else records.load(f"cells_{scale}"))}
 
 
-def of(found: dict[str, dict[str, Any]], name: str, dataset: str, ipc: int) -> dict[str, Any] | None:
+def get(results: Mapping[str, dict[str, Any]], name: str, dataset: str, ipc: int) -> dict[str, Any] | None:
     """The result of one cell, or None."""
-    return found.get(_name(name, dataset, ipc))
+    return results.get(cell_name(name, dataset, ipc))
 
 
 def score(result: dict[str, Any]) -> dict[str, Any]:
@@ -182,51 +189,93 @@ def score(result: dict[str, Any]) -> dict[str, Any]:
     return result["evaluations"][-1]
 
 
-def seconds(result: dict[str, Any], evaluation: dict[str, Any]) -> float:
-    """Wall seconds of the stages up to the set that an evaluation scored."""
-    if "distilling_seconds" in evaluation:
-        return evaluation["distilling_seconds"]
-    until = list(result["stages"]).index(evaluation["stage"]) + 1
-    return sum(stage["wall_seconds"] for stage in list(result["stages"].values())[:until])
+def columns(scale: str) -> tuple[tuple[str, int], ...]:
+    """Datasets and IPCs of a scale."""
+    return (("digits", 1),) if scale == "smoke" else COLUMNS
+
+
+def count(measured: int, total: int) -> str:
+    """The line under a table that says how much of it there is."""
+    return f"{measured} of {total} cells measured, {total - measured} missing."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command that runs cells."""
+    parser.add_argument("--scale", choices=SCALES, default="cpu", help="smoke: digits; cpu: minutes a cell; paper")
+    parser.add_argument("--root", type=pathlib.Path, help="holds the workdirs; default runs, or a temporary folder")
+    parser.add_argument("--data_dir", default=None, help="where TFDS keeps prepared sets")
+    parser.add_argument("--out", type=pathlib.Path, help="the JSON of results; what is drawn lies beside it")
+
+
+def choose_places(arguments: argparse.Namespace, name: str) -> tuple[pathlib.Path, pathlib.Path]:
+    """The folder of the workdirs and the result file; a smoke test leaves both outside the repository."""
+    root, out, scale = arguments.root, arguments.out, arguments.scale
+    if scale == "smoke" and (root is None or out is None):
+        place = pathlib.Path(tempfile.mkdtemp(prefix="fsdd_smoke_"))
+        root, out = root or place, out or place / f"{name}_smoke.json"
+    return root or pathlib.Path("runs"), out or records.FOLDER / f"{name}_{scale}.json"
+
+
+def show(text: str, out: pathlib.Path, pictures: Sequence[pathlib.Path] = (), page: str = "") -> None:
+    """Print a table and where it lies.
+
+    Args:
+        text: the table.
+        out: the result file that it is rendered from.
+        pictures: those that were drawn.
+        page: its file's name without a suffix where `out` is none of the repository's.
+    """
+    print(text, flush=True)
+    if out.resolve().parent == records.FOLDER:
+        # Imported here: the pages hold the tables of those who call this.
+        from experiments import pages
+
+        pages.update()
+        where = records.FOLDER / "README.md"
+    else:
+        where = out.with_name(f"{page or out.stem}.md")
+        where.write_text(text + "\n")
+    print(f"\ntable: {_shorten(where)}\nresults: {_shorten(out)}")
+    for picture in pictures:
+        print(f"picture: {_shorten(picture)}")
+
+
+def _shorten(path: pathlib.Path) -> pathlib.Path:
+    """A path as it is written in the current folder."""
+    here = pathlib.Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def main(
-    name: str, rows: Sequence[str], render: Callable[[str, dict[str, dict[str, Any]], pathlib.Path], None]
+    name: str,
+    rows: Sequence[str],
+    markdown: Callable[[str, dict[str, dict[str, Any]]], str],
+    draw: Callable[[str, dict[str, dict[str, Any]], pathlib.Path], list[pathlib.Path]] = lambda *_: [],
 ) -> None:
-    """Command line of a table: run the cells that are asked for and not done, and after each `render` what there is.
+    """Command line of a table: run the cells that are asked for and not done, then print the table.
 
-    `render` is given the scale, all results of that scale, and the folder to write to.
+    Args:
+        name: of the module in `experiments.paper`.
+        rows: keys of `METHODS`.
+        markdown: the table of a scale, of its results.
+        draw: of a scale, its results and a folder: draws pictures and says where they are.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}")
-    parser.add_argument("--scale", choices=SCALES, default="cpu", help="smoke: digits; cpu: minutes a cell; paper")
-    parser.add_argument("--rows", nargs="*", default=list(rows), choices=list(rows))
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.paper.{name}")
+    add_arguments(parser)
+    parser.add_argument("--rows", nargs="*", default=list(rows), choices=list(rows), help="which; default: all")
     parser.add_argument("--dataset", nargs="*", default=["cifar10", "cifar100"], choices=list(IPCS))
     parser.add_argument("--ipc", nargs="*", type=int, default=[1, 10, 50])
-    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="holds a folder a scale")
-    parser.add_argument("--data_dir", default=None, help="where TFDS keeps prepared sets")
-    parser.add_argument(
-        "--out", type=pathlib.Path, help="the JSON of results, beside which tables go; default results/cells_SCALE.json"
-    )
-    parser.add_argument("--render", action="store_true", help="run nothing; draw what there is")
+    parser.add_argument("--render", action="store_true", help="run nothing; show what there is")
     arguments = parser.parse_args()
-    scale, out = arguments.scale, arguments.out or path(arguments.scale)
-    datasets = ["digits"] if scale == "smoke" else arguments.dataset
+    scale, (root, out) = arguments.scale, choose_places(arguments, "cells")
     wanted = [
-        row(one, dataset, ipc, scale)
-        for dataset in datasets
+        build_row(one, dataset, ipc, scale)
+        for dataset in (["digits"] if scale == "smoke" else arguments.dataset)
         for ipc in IPCS[dataset]
         if ipc in arguments.ipc
         for one in arguments.rows
     ]
-    try:
-        for cell in [] if arguments.render else wanted:
-            found = load(scale, out)
-            if cell.name in found and found[cell.name]["command"] == sweep.command(cell):
-                continue
-            print(cell.name, flush=True)
-            found[cell.name] = sweep.run(cell, arguments.root / scale, arguments.data_dir)
-            workdir.write(out, [found[one] for one in sorted(found)])
-            render(scale, found, out.parent)
-    except UserError as error:
-        sys.exit(f"{parser.prog}: {error}")
-    render(scale, load(scale, out), out.parent)
+    with sweep.one_line_errors(parser.prog):
+        sweep.run_missing([] if arguments.render else wanted, out, root / scale, arguments.data_dir)
+    results = load(scale, out)
+    show(markdown(scale, results), out, draw(scale, results, out.parent), f"{name}_{scale}")

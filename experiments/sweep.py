@@ -1,27 +1,26 @@
 """Rows of an experiment: a config and the fields it changes, run in a workdir each, collected into one JSON.
 
-A row that is done is not run again; one that was killed goes on. Rows may start from the finished stages of another.
+A row whose result is there, made by the same command, is not run again; one that was killed goes on. Rows may start
+from the finished stages of another.
 """
 
-import argparse
+import contextlib
 import dataclasses
 import importlib
-import json
 import pathlib
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ml_collections
 
+from experiments import records
+from fsdd import api
 from fsdd import config as configs
-from fsdd.distilling import pipeline
-from fsdd.distilling import context as runs
+from fsdd.config import Resolved
+from fsdd.distilling import context
 from fsdd.errors import UserError
 from fsdd.io import workdir
-
-RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +40,8 @@ class Row:
     after: str | None = None
 
 
-def resolved(row: Row, data_dir: str | None = None):
-    """The config of a row."""
+def build_config(row: Row, data_dir: str | None = None) -> ml_collections.ConfigDict:
+    """The config of a row, not resolved yet."""
     config = importlib.import_module(f"configs.{row.config}").get_config()
     config.update_from_flattened_dict(row.fields)
     config.data_dir = data_dir
@@ -51,19 +50,48 @@ def resolved(row: Row, data_dir: str | None = None):
 
 def run(row: Row, root: pathlib.Path, data_dir: str | None) -> dict[str, Any]:
     """Run what is not done of a row; returns the results without the curves."""
-    folder = root / row.name
-    config = resolved(row, data_dir)
+    folder, config = root / row.name, configs.resolve(build_config(row, data_dir))
     if row.after:
         borrow(config, root / row.after, folder)
-    return summary(row, pipeline.run(config, folder))
+    return _summarise(row, api.run(config, folder))
 
 
-def borrow(config: ml_collections.ConfigDict, source: pathlib.Path, folder: pathlib.Path) -> None:
+def run_missing(
+    rows: Sequence[Row],
+    out: pathlib.Path,
+    root: pathlib.Path,
+    data_dir: str | None,
+    order: Callable[[str], Any] = str,
+) -> list[dict[str, Any]]:
+    """Run the rows that a result file lacks or has by another command; the file is up to date after each.
+
+    Args:
+        rows: what is wanted.
+        out: the result file; entries of other rows stay in it.
+        root: holds a workdir a row.
+        data_dir: where TFDS keeps prepared sets.
+        order: the key by which entries are sorted, of a row's name.
+
+    Returns:
+        All entries of the file.
+    """
+    done = {result["row"]: result for result in records.read(out)}
+    for row in rows:
+        if row.name in done and done[row.name]["command"] == command(row):
+            continue
+        print(row.name, flush=True)
+        done[row.name] = run(row, root, data_dir)
+        workdir.write(out, [done[name] for name in sorted(done, key=order)])
+    return [done[name] for name in sorted(done, key=order)]
+
+
+def borrow(config: Resolved, source: pathlib.Path, folder: pathlib.Path) -> None:
     """Copy the finished stages of another workdir, up to the first that this config lacks or has with other fields."""
-    config, defaults = configs.resolve(config), configs.defaults()
     for index, stage in enumerate(config.stages):
+        fields = context.stage_fields(config, config.stages[: index + 1])
         try:
-            workdir.check(source / stage, runs.relevant(config, config.stages[: index + 1]), defaults)
+            made_with = configs.compatible(workdir.read(source / stage / "config.json"), fields)
+            workdir.check(source / stage, made_with, fields)
         except UserError:
             return
         if (source / stage / "result.json").is_file() and not (folder / stage).exists():
@@ -73,7 +101,7 @@ def borrow(config: ml_collections.ConfigDict, source: pathlib.Path, folder: path
             partial.rename(folder / stage)
 
 
-def summary(row: Row, results: dict[str, Any]) -> dict[str, Any]:
+def _summarise(row: Row, results: dict[str, Any]) -> dict[str, Any]:
     """What of a run's results an experiment keeps."""
     keep = ("steps", "networks", "wall_seconds", "compile_seconds", "last", "device", "commit", "finished")
     stages = {
@@ -82,66 +110,41 @@ def summary(row: Row, results: dict[str, Any]) -> dict[str, Any]:
     default = configs.defaults()
     changed = {name: value for name, value in results["config"].items() if value != default.get(name)}
     changed.pop("data_dir", None)
-    return {
-        "row": row.name,
-        "command": command(row),
-        "fields": changed,
-        "stages": stages,
-        "evaluations": results["evaluations"],
-        "stored_numbers": results["stored_numbers"],
-        "versions": results["versions"],
-        "device": results["device"],
-        "commit": results["commit"],
-    }
+    same = ("evaluations", "stored_numbers", "versions", "device", "commit")
+    facts = {name: results[name] for name in same}
+    return {"row": row.name, "command": command(row), "fields": changed, "stages": stages} | facts
 
 
 def command(row: Row) -> str:
     """The command line that runs a row on its own."""
-    fields = " ".join(f"--config.{name}={_shell(value)}" for name, value in row.fields.items())
-    return f"python -m fsdd.main --config=configs/{row.config}.py {fields} --workdir=runs/{row.name}"
+    fields = [f"--config.{name}={_quote(value)}" for name, value in row.fields.items()]
+    words = ["python -m fsdd.main", f"--config=configs/{row.config}.py", *fields, f"--workdir=runs/{row.name}"]
+    return " ".join(words)
 
 
-def _shell(value: Any) -> str:
+def _quote(value: Any) -> str:
     text = str(value)
-    return f'"{text}"' if any(c in text for c in "()' ") else text
+    return f'"{text}"' if any(character in text for character in "()' ") else text
 
 
-def main(name: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Command line of an experiment: run its rows in order and keep `results/NAME.json` up to date."""
-    parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}")
-    parser.add_argument("--rows", nargs="*", default=[row.name for row in rows], help="which; default: all")
-    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="holds a workdir a row")
-    parser.add_argument("--data_dir", default=None, help="where TFDS keeps prepared sets")
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS / f"{name}.json")
-    arguments = parser.parse_args()
-    by_name = {row.name: row for row in rows}
-    done = {result["row"]: result for result in json.loads(arguments.out.read_text())} if arguments.out.exists() else {}
+def networks(result: dict[str, Any]) -> int:
+    """Networks that real images passed through, in all stages."""
+    return sum(stage["networks"] for stage in result["stages"].values())
+
+
+def seconds(result: dict[str, Any], evaluation: dict[str, Any]) -> float:
+    """Wall seconds of the stages up to the set that an evaluation scored."""
+    if "distilling_seconds" in evaluation:
+        return evaluation["distilling_seconds"]
+    stages = list(result["stages"])
+    until = stages[: stages.index(evaluation["stage"]) + 1] if evaluation["stage"] in stages else []
+    return sum(result["stages"][stage]["wall_seconds"] for stage in until)
+
+
+@contextlib.contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """What a person can mend ends the program with one line, without a traceback."""
     try:
-        for wanted in arguments.rows:
-            if wanted not in by_name:
-                raise UserError(f"--rows has {wanted!r}; allowed: {', '.join(by_name)}")
-            done[wanted] = run(by_name[wanted], arguments.root, arguments.data_dir)
-            ordered = [done[row.name] for row in rows if row.name in done]
-            workdir.write(arguments.out, ordered)
-            print(table(ordered), flush=True)
+        yield
     except UserError as error:
-        sys.exit(f"{parser.prog}: {error}")
-    return [done[row.name] for row in rows if row.name in done]
-
-
-def table(results: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table of rows: accuracies, seconds and networks."""
-    lines = ["| row | set | accuracy (%) | networks used | distilling (s) | evaluation |", "|---|---|---|---|---|---|"]
-    for result in results:
-        for score in result["evaluations"]:
-            stages, last = list(result["stages"]), score["stage"].partition("@")[0]
-            until = stages[: stages.index(last) + 1] if last in stages else []
-            seconds = sum(result["stages"][stage]["wall_seconds"] for stage in until)
-            seconds = score.get("distilling_seconds", seconds)
-            used = sum(result["stages"][stage]["networks"] for stage in until)
-            lines.append(
-                f"| {result['row']} | {score['stage']} | {score['mean']:.1f} ± {score['std']:.1f} | {used} | "
-                f"{seconds:.0f} | {score['networks']} x {score['architecture']} {score['width']}, "
-                f"{score['steps']} steps |"
-            )
-    return "\n".join(lines)
+        raise SystemExit(f"{program}: {error}") from error

@@ -1,0 +1,1 @@
+"""What parts of the program cost: time, memory and rounding."""

@@ -1,0 +1,1 @@
+"""Studies beyond the paper's tables, and the tools that choose between settings."""

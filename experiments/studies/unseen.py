@@ -1,0 +1,183 @@
+"""Does a translator carry over to sets that it did not learn on: what it gains there, by how much it learned.
+
+    python -m fsdd.main --config=configs/pretrain_cpu.py --workdir=runs/pretrain_cpu
+    python -m experiments.studies.unseen --data_dir ~/tensorflow_datasets
+
+Beside the translator of that run stands one that learned on the store's first 15 subsets, for fewer steps, and those of
+other runs on the same store (`--others`). They are judged without adaptation, by ridge heads in networks and on real
+images that neither they nor the distillation saw: on subsets they learned on, on subsets of the same store held out,
+and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
+
+For the translator of a GPU, whose ten sets of CIFAR-10 take hours here:
+
+    python -m experiments.studies.unseen --config pretrain_tiny_imagenet32 --store pretrain_tiny_imagenet32 \\
+        --judged 15 --few 0 --groups "learned on" "held out" --out experiments/results/unseen_torch.json
+"""
+
+import argparse
+import importlib
+import pathlib
+from collections.abc import Iterable
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import records, sweep
+from experiments.studies.held_out import Judge, judge_target
+from fsdd import api
+from fsdd import config as configs
+from fsdd.assembly import environment, translators
+from fsdd.assembly.networks import build_objective
+from fsdd.core.synthetic_set import SyntheticSet, centred_labels
+from fsdd.errors import UserError
+from fsdd.io import provenance, workdir
+from fsdd.methods import translation
+from fsdd.methods.streams import Real
+from fsdd.pretraining import batches, cache, store
+
+STEPS, IMAGES, NETWORKS = 600, 500, 6
+GROUPS = ("learned on", "held out", "cifar10")
+
+
+def build_config(arguments: argparse.Namespace, **fields) -> configs.Resolved:
+    """The pre-training config with some fields changed; `__` stands for a dot."""
+    config = importlib.import_module(f"configs.{arguments.config}").get_config()
+    config.data_dir = arguments.data_dir
+    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return configs.resolve(config)
+
+
+def learn(arguments: argparse.Namespace) -> pathlib.Path:
+    """The workdir of a translator that learned on the first few subsets of a store."""
+    folder = arguments.root / f"unseen_{arguments.store}_{arguments.few}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "cache").exists():
+        (folder / "cache").symlink_to((arguments.root / arguments.store / "cache").absolute())
+    fields = {"pretrain__steps": STEPS, "pretrain__every": STEPS, "pretrain__held_out": 1}
+    api.run(build_config(arguments, subsets__count=arguments.few, **fields), folder, "pretrain")
+    return folder
+
+
+def pair_subsets(kept: cache.Cache, indices: Iterable[int]) -> list[tuple[SyntheticSet, Judge]]:
+    """Cached sets, each with a judge by images of its classes that its distillation did not see."""
+    source, pairs = store.Source(cache.read_shards(kept)), []
+    for index in indices:
+        one = source[source.indices.index(index)]
+        of_classes = np.flatnonzero(np.isin(kept.data.train_labels, one.classes))
+        rows = np.random.default_rng(index).permutation(np.setdiff1d(of_classes, one.rows))[:IMAGES]
+        # A subset's classes are sorted.
+        labels = np.searchsorted(one.classes, kept.data.train_labels[rows])
+        images = jnp.asarray(kept.whitening.apply(kept.data.train_images[rows]))
+        real = Real(images, jnp.asarray(centred_labels(labels, len(one.classes))))
+        objective = build_objective(kept.config, len(one.classes))
+        pairs.append((_synthetic_set(one), Judge(objective, real, NETWORKS)))
+    return pairs
+
+
+def _synthetic_set(cached: store.Cached) -> SyntheticSet:
+    return SyntheticSet(jnp.asarray(cached.images), jnp.asarray(cached.targets))
+
+
+def pair_cifar10(arguments: argparse.Namespace) -> list[tuple[SyntheticSet, Judge]]:
+    """Ten sets of CIFAR-10 from starts of their own, and one judge."""
+    fields = {"subsets__classes_max": 10, "subsets__synthetic": 10, "subsets__images": 10_000, "subsets__count": 10}
+    config = build_config(arguments, dataset="cifar10", compute__lane_images=20, **fields)
+    folder = arguments.root / f"unseen_{arguments.store}_cifar10"
+    api.run(config, folder, "cache")
+    kept = cache.prepare(config, folder)
+    judge, source = judge_target(kept.config, 10), store.Source(cache.read_shards(kept))
+    return [(_synthetic_set(source[position]), judge) for position in range(len(source))]
+
+
+def gains(before: list[dict], after: list[dict]) -> dict[str, float]:
+    """What judges say of a group before translation, and what it gains: means over sets, and their standard errors."""
+    found = {}
+    for figure in ("accuracy", "nfr_scaled"):
+        old, new = (np.array([one[figure] for one in scores]) for scores in (before, after))
+        found[figure] = round(float(old.mean()), 4)
+        found[f"{figure}_gain"] = round(float((new - old).mean()), 4)
+        found[f"{figure}_gain_error"] = round(float((new - old).std(ddof=1) / np.sqrt(len(old))), 4)
+    return found
+
+
+def judge_all(arguments: argparse.Namespace) -> list[dict]:
+    """A row for each translator and group."""
+    environment.prepare()
+    known = [arguments.root / name for name in (*arguments.others, arguments.store)]
+    cards = {folder: workdir.read(folder / "translator" / "card.json") for folder in known}
+    for folder in known:
+        if cards[folder] is None:
+            raise UserError(f"{folder} has no translator; run --stage=pretrain there first")
+    kept = cache.prepare(build_config(arguments), known[-1])
+    if arguments.few:
+        few = learn(arguments)
+        cards = {few: workdir.read(few / "translator" / "card.json")} | cards
+    # More may have been cached than it learned on.
+    train, held_out = batches.split(cards[known[-1]]["config"]["subsets.count"])
+    makers = {
+        "learned on": lambda: pair_subsets(kept, train[: arguments.judged]),
+        "held out": lambda: pair_subsets(kept, held_out[-arguments.judged :]),
+        "cifar10": lambda: pair_cifar10(arguments),
+    }
+    groups = {name: makers[name]() for name in arguments.groups}
+    before = {name: [judge_of(one) for one, judge_of in pairs] for name, pairs in groups.items()}
+    translator, rows = translators.build(kept.config, "fresh", kept.data.image_shape[-1]), []
+    for folder, card in cards.items():
+        variables = translators.load(translator, folder / "translator", kept.data.image_shape)
+        learned = {"T": kept.config.distill.steps, "subsets": card["config"]["subsets.count"], "steps": card["steps"]}
+        for name, pairs in groups.items():
+            after = [judge_of(translation.translate(translator, variables, one)) for one, judge_of in pairs]
+            rows.append(learned | {"group": name, "sets": len(pairs)} | gains(before[name], after))
+            print(rows[-1], flush=True)
+    return rows
+
+
+def markdown() -> str:
+    """What translators gain on sets that they learned on and on others."""
+    rows = []
+    for row in [row for name in ("unseen", "unseen_torch") for row in (records.load(name) or {"rows": []})["rows"]]:
+        gain = f"{row['accuracy_gain']:+.2f} ± {row['accuracy_gain_error']:.2f}"
+        fall = f"{row['nfr_scaled_gain']:+.4f} ± {row['nfr_scaled_gain_error']:.4f}"
+        learned = [row["T"], row["subsets"], row["steps"], row["group"], row["sets"]]
+        rows.append([*learned, f"{row['accuracy']:.1f}", gain, f"{row['nfr_scaled']:.4f}", fall])
+    head = [
+        "T",
+        "subsets",
+        "steps",
+        "judged on",
+        "sets",
+        "ridge accuracy (%)",
+        "gain",
+        "NFR loss at best scale",
+        "gain",
+    ]
+    return records.table(head, rows)
+
+
+def main() -> None:
+    """Learn, judge and write."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.studies.unseen")
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"))
+    parser.add_argument(
+        "--store", default="pretrain_cpu", help="the workdir under root with the store and a translator"
+    )
+    parser.add_argument("--others", nargs="*", default=[], help="more workdirs under root, on the same store")
+    parser.add_argument("--config", default="pretrain_cpu", help="of configs/, by which the store was made")
+    parser.add_argument("--few", type=int, default=15, help="subsets that a translator beside learns on; 0: none")
+    parser.add_argument("--judged", type=int, default=8, help="at most so many sets of the store a group")
+    parser.add_argument("--groups", nargs="*", default=list(GROUPS), choices=GROUPS)
+    parser.add_argument("--data_dir", default=None)
+    parser.add_argument("--out", type=pathlib.Path, default=records.FOLDER / "unseen.json")
+    arguments = parser.parse_args()
+    if arguments.judged < 2:
+        parser.error(f"--judged is {arguments.judged}; allowed: at least 2, whose spread is told")
+    if 0 < arguments.few < arguments.judged and "learned on" in arguments.groups:
+        # Sets that it did not see would count as learned on.
+        parser.error(f"--judged is {arguments.judged}; allowed: at most {arguments.few}, as --few says")
+    with sweep.one_line_errors(parser.prog):
+        rows = judge_all(arguments)
+    workdir.write(arguments.out, {"rows": rows} | provenance.summary())
+
+
+if __name__ == "__main__":
+    main()

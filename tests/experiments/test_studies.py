@@ -1,0 +1,138 @@
+"""Studies judge sets and translators as they say, and refuse what they cannot."""
+
+import json
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import cells, sweep
+from experiments.studies import held_out, scale, ship, unseen
+from experiments.sweep import Row
+from fsdd import api
+from fsdd import config as configs
+from fsdd.assembly import translators
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.methods import nfr
+from fsdd.methods.streams import Draw, Real
+from fsdd.networks import sampling
+from fsdd.networks.convnet import ConvNet
+
+TINY = {"network.width": 4, "distill.steps": 4, "stages": ("distill",), "evaluate.stages": ()}
+TINY |= {"evaluate.networks": 1, "evaluate.steps": 3}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The results of a small run, and its workdir."""
+    root = tmp_path_factory.mktemp("studies")
+    return sweep.run(Row("first", "quickstart", TINY), root, None), root / "first"
+
+
+def test_a_set_whose_values_are_left_as_they_are_scores_as_in_its_own_run(run, tmp_path, monkeypatch):
+    (result, folder), out = run, tmp_path / "scale.json"
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", ["scale", str(folder), "--networks=2", f"--out={out}", "--factors", "1", "3"])
+        scale.main()
+    same, larger = json.loads(out.read_text())["rows"]
+    (own,) = result["evaluations"][-1]["accuracies"]
+    assert same["accuracies"][0] == own
+    assert (same["steps"], same["T"], larger["factor"]) == (3, 4, 3.0)
+
+
+def test_every_stage_of_a_workdir_is_judged(run, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["held_out", str(run[1]), "--networks=2", "--images=50"])
+    held_out.main()
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(str(run[1] / "distill"))]
+    assert "nfr " in line and "accuracy " in line
+
+
+def test_a_config_of_an_earlier_version_is_understood(run, tmp_path):
+    results = json.loads((run[1] / "results.json").read_text())
+    config = results["config"]
+    config["distill.uses"], config["protocol"] = config.pop("distill.steps"), "best"
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    read = held_out.read_config(tmp_path, None)
+    assert (read.distill.steps, read.protocol, read.network.width) == (4, "recommended", 4)
+
+
+def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
+    network = ConvNet(3, width=4, depth=2, norm="batch")
+    objective = nfr.Objective(network)
+    rng = np.random.default_rng(0)
+    # More than a chunk.
+    images, labels = jnp.asarray(rng.normal(size=(140, 8, 8, 3)), jnp.float32), jnp.eye(3)[jnp.arange(140) % 3] - 1 / 3
+    synthetic = SyntheticSet(images[:3], labels[:3])
+    scores = held_out.Judge(objective, Real(images, labels), 3)(synthetic)
+    values = []
+    for key in jax.random.split(jax.random.key(2**31), 3):
+        variables = sampling.sample(network, key, (8, 8, 3))
+        draw = Draw(variables, sampling.features(network, variables, images), labels)
+        values.append(objective(synthetic, draw)[1])
+    assert scores["nfr"] == pytest.approx(np.mean([parts["nfr"] for parts in values]), abs=1e-3)
+    assert scores["accuracy"] == pytest.approx(100 * np.mean([parts["accuracy"] for parts in values]), abs=0.01)
+    assert scores["nfr_scaled"] == pytest.approx(np.mean([parts["nfr_scaled"] for parts in values]), abs=1e-3)
+    assert scores["nfr_scaled"] < scores["nfr"]
+
+
+def test_what_translation_gains_is_a_mean_over_sets_with_its_standard_error():
+    before = [{"accuracy": 30.0, "nfr_scaled": 0.9}, {"accuracy": 34.0, "nfr_scaled": 0.8}]
+    after = [{"accuracy": 33.0, "nfr_scaled": 0.8}, {"accuracy": 35.0, "nfr_scaled": 0.8}]
+    gains = unseen.gains(before, after)
+    assert (gains["accuracy"], gains["accuracy_gain"], gains["accuracy_gain_error"]) == (32, 2, 1)
+    assert (gains["nfr_scaled_gain"], gains["nfr_scaled_gain_error"]) == (-0.05, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--judged=1"], "--judged is 1; allowed: at least 2"),
+        (["--judged=8", "--few=4"], "--judged is 8; allowed: at most 4"),
+        (["--store=nothing"], "has no translator; run --stage=pretrain there first"),
+    ],
+)
+def test_whoever_asks_what_carries_over_is_told_what_is_allowed(tmp_path, monkeypatch, capsys, arguments, line):
+    monkeypatch.setattr("sys.argv", ["unseen", f"--root={tmp_path}", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        unseen.main()
+    assert line in f"{stopped.value}{capsys.readouterr().err}"
+    assert not list(tmp_path.iterdir())
+
+
+def tiny_pretraining():
+    config = configs.default()
+    fields = {"stages": configs.PRETRAINING, "dataset": "digits", "network.width": 4, "distill.steps": 2}
+    fields |= {"distill.batch": 32, "translator.widths": (4, 4, 4), "subsets.count": 20, "subsets.classes_min": 3}
+    fields |= {"subsets.classes_max": 3, "subsets.images": 60, "subsets.synthetic": 3, "subsets.buckets": 1}
+    fields |= {"subsets.views": 1, "subsets.policy": "none", "pretrain.steps": 2, "pretrain.every": 2}
+    fields |= {"pretrain.subsets": 2, "pretrain.real_images": 32, "pretrain.held_out": 1}
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def test_a_translator_is_judged_on_sets_that_it_learned_on_and_on_others(tmp_path, monkeypatch):
+    module = types.ModuleType("configs.tiny_pretraining")
+    module.get_config = tiny_pretraining
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    api.run(configs.resolve(tiny_pretraining()), tmp_path / "store")
+    out = tmp_path / "unseen.json"
+    arguments = ["--config=tiny_pretraining", "--store=store", "--judged=2", "--few=0", f"--root={tmp_path}"]
+    monkeypatch.setattr("sys.argv", ["unseen", *arguments, f"--out={out}", "--groups", "learned on", "held out"])
+    unseen.main()
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["group"], row["sets"], row["T"], row["subsets"], row["steps"]) for row in rows] == [
+        ("learned on", 2, 2, 20, 2),
+        ("held out", 2, 2, 20, 2),
+    ]
+    assert all(np.isfinite(row["accuracy_gain"]) for row in rows)
+
+
+def test_a_translator_s_card_has_the_rows_of_its_own_scale():
+    for one in ("cpu", "paper"):
+        card = json.loads((translators.PACKAGE / cells.PRETRAINED[one] / "card.json").read_text())
+        assert card["cifar10_ipc1"] == ship.evaluated(one, 1)
+        mean = cells.score(cells.get(cells.load(one), "with_adaptation", "cifar10", 1))["mean"]
+        assert card["cifar10_ipc1"]["with_adaptation"].startswith(f"{mean:.1f} +- ")
