@@ -97,6 +97,7 @@ _SCALES: dict[str, dict[str, Any]] = {
         "frepo.batch": 32,
         "evaluate.networks": 2,
         "evaluate.width": 4,
+        "evaluate.policy": "none",
         "evaluate.steps": 3,
     },
     # What 2 cores do in minutes. T is 60, as in the store of `tiny_imagenet32`.

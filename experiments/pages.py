@@ -16,8 +16,7 @@ from experiments.studies import pretraining, scale, sweeps, unseen
 _SWEEPS = ("one_net", "adaptation", "refine")
 
 TABLES = {
-    "ablation": table3.ablation,
-    "on_gpu": table3.on_gpu,
+    "headline": table3.headline,
     "table2": lambda: table2.markdown("cpu", cells.load("cpu")),
     "table3": lambda: table3.markdown("cpu", cells.load("cpu")),
     "table3_paper": lambda: table3.markdown("paper", cells.load("paper")),

@@ -11,6 +11,7 @@ import argparse
 import functools
 import json
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +20,13 @@ import numpy as np
 
 from fsdd import config as configs
 from fsdd.assembly import environment
-from fsdd.assembly.networks import build_objective
+from fsdd.assembly.objectives import build_objective
 from fsdd.assembly.real_sets import load_real_set
 from fsdd.config import legacy
-from fsdd.core import chunks, losses, synthetic_set, whitening
+from fsdd.core import chunks, compilation, losses, synthetic_set, whitening
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.io.synthetic_files import read_set
+from fsdd.methods import streams
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
 from fsdd.networks import sampling
@@ -37,16 +39,17 @@ class Judge:
 
     def __init__(self, objective: Objective, real: Real, networks: int = 16):
         """Of whitened real images `[n, h, w, c]` and centred labels `[n, classes]`."""
-        features = jax.jit(lambda variables, images: sampling.features(objective.network, variables, images))
+        features = streams.feature_program(objective.network)
         # Far from the seeds of stages, which count from 0.
         keys = jax.random.split(jax.random.key(2**31), networks)
         drawn = sampling.sampler(objective.network, real.images.shape[1:])(keys)
         self._draws = []
         for index in range(networks):
             one = jax.tree.map(lambda leaf, index=index: leaf[index], drawn)
-            seen = chunks.map_chunks(functools.partial(features, one), real.images, CHUNK)
+            pushed = functools.partial(features, one, real.images)
+            seen = chunks.map_chunks(pushed, jnp.arange(len(real.images)), CHUNK)
             self._draws.append(Draw(one, seen, real.labels))
-        self._judge = jax.jit(functools.partial(_judge, objective))
+        self._judge = _judge(objective)
 
     def __call__(self, synthetic: SyntheticSet) -> dict[str, float]:
         """Means over networks of a set's ridge heads.
@@ -65,16 +68,21 @@ class Judge:
         }
 
 
-def _judge(objective: Objective, synthetic: SyntheticSet, draw: Draw) -> dict[str, jax.Array]:
-    """What one network says of a set."""
-    prediction = objective.predict(synthetic, draw)
-    scale = losses.best_scale(prediction, draw.labels)
-    return {
-        "nfr": losses.squared_error(prediction, draw.labels),
-        "scale": scale,
-        "nfr_scaled": losses.squared_error(scale * prediction, draw.labels),
-        "accuracy": losses.accuracy(prediction, draw.labels),
-    }
+@functools.cache
+def _judge(objective: Objective) -> Callable[[SyntheticSet, Draw], dict[str, jax.Array]]:
+    """What one network says of a set, compiled once for each objective."""
+
+    def judge(synthetic, draw):
+        prediction = objective.predict(synthetic, draw)
+        scale = losses.best_scale(prediction, draw.labels)
+        return {
+            "nfr": losses.squared_error(prediction, draw.labels),
+            "scale": scale,
+            "nfr_scaled": losses.squared_error(scale * prediction, draw.labels),
+            "accuracy": losses.accuracy(prediction, draw.labels),
+        }
+
+    return compilation.jit(judge)
 
 
 def read_config(folder: pathlib.Path, data_dir: str | None) -> configs.Resolved:

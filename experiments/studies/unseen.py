@@ -27,7 +27,7 @@ from experiments.studies.held_out import Judge, judge_target
 from fsdd import api
 from fsdd import config as configs
 from fsdd.assembly import environment, translators
-from fsdd.assembly.networks import build_objective
+from fsdd.assembly.objectives import build_objective
 from fsdd.core.synthetic_set import SyntheticSet, centred_labels
 from fsdd.errors import UserError
 from fsdd.io import provenance, workdir

@@ -22,7 +22,7 @@ from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
 TINY = {"network.width": 4, "distill.steps": 4, "stages": ("distill",), "evaluate.stages": ()}
-TINY |= {"evaluate.networks": 1, "evaluate.steps": 3}
+TINY |= {"evaluate.networks": 1, "evaluate.steps": 3, "evaluate.policy": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +67,13 @@ def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
     images, labels = jnp.asarray(rng.normal(size=(140, 8, 8, 3)), jnp.float32), jnp.eye(3)[jnp.arange(140) % 3] - 1 / 3
     synthetic = SyntheticSet(images[:3], labels[:3])
     scores = held_out.Judge(objective, Real(images, labels), 3)(synthetic)
-    values = []
-    for key in jax.random.split(jax.random.key(2**31), 3):
+
+    @jax.jit
+    def judge(key):
         variables = sampling.sample(network, key, (8, 8, 3))
-        draw = Draw(variables, sampling.features(network, variables, images), labels)
-        values.append(objective(synthetic, draw)[1])
+        return objective(synthetic, Draw(variables, sampling.features(network, variables, images), labels))[1]
+
+    values = [judge(key) for key in jax.random.split(jax.random.key(2**31), 3)]
     assert scores["nfr"] == pytest.approx(np.mean([parts["nfr"] for parts in values]), abs=1e-3)
     assert scores["accuracy"] == pytest.approx(100 * np.mean([parts["accuracy"] for parts in values]), abs=0.01)
     assert scores["nfr_scaled"] == pytest.approx(np.mean([parts["nfr_scaled"] for parts in values]), abs=1e-3)
@@ -113,6 +115,7 @@ def tiny_pretraining():
     return config
 
 
+@pytest.mark.slow
 def test_a_translator_is_judged_on_sets_that_it_learned_on_and_on_others(tmp_path, monkeypatch):
     module = types.ModuleType("configs.tiny_pretraining")
     module.get_config = tiny_pretraining

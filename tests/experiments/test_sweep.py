@@ -22,6 +22,7 @@ TINY = {
     "refine.uses": 2,
     "evaluate.networks": 1,
     "evaluate.steps": 3,
+    "evaluate.policy": "none",
     "evaluate.stages": (),
 }
 FIRST = Row("first", "quickstart", TINY | {"stages": ("distill",)})
