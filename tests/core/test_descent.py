@@ -126,7 +126,7 @@ def test_a_loop_compiles_once_for_each_size():
 
 
 def test_over_a_mesh_gradients_and_all_else_are_means():
-    devices = mesh.over(jax.devices())
+    devices = mesh.build_mesh(jax.devices())
     count = len(jax.devices())
 
     def step(own, state):

@@ -53,7 +53,9 @@ def test_pre_training_says_what_it_stored_and_how_it_did():
     assert f"--inspect={FOLDER}" in lines[0]
     assert "0.5000, translated 0.4000" in lines[1] and str(FOLDER / "translator") in lines[1]
     assert "waiting" not in lines[1]
-    waiting = report.describe({"stages": {"pretrain": pretrain | {"waited_for_data": 0.125}}, "evaluations": []}, FOLDER)
+    waiting = report.describe(
+        {"stages": {"pretrain": pretrain | {"waited_for_data": 0.125}}, "evaluations": []}, FOLDER
+    )
     assert "(12.5% waiting for data)" in waiting[0]
     none = report.describe({"stages": {"cache": {"subsets": 0}}, "evaluations": []}, FOLDER)
     assert none == ["cache: other processes are at all subsets"]

@@ -172,7 +172,9 @@ def outer():
     classes = bilevel.rows_by_class(labels, 3)
     optimiser = optax.adam(3e-3)
     fixed = {"objective": OBJECTIVE, "optimiser": optimiser, "inner": bilevel.Inner(steps=4, batch=30), "ipc": 1}
-    variables = jax.tree.map(lambda leaf: leaf[0], sampling.sampler(NETWORK, SHAPE)(jax.random.split(jax.random.key(5))))
+    variables = jax.tree.map(
+        lambda leaf: leaf[0], sampling.sampler(NETWORK, SHAPE)(jax.random.split(jax.random.key(5)))
+    )
     # The same start, batches and judge each time: what is left is descent.
     step = compilation.jit(lambda state: bilevel.step(state, jax.random.key(0), real, classes, **fixed))
     return regression.init(variables, optimiser), step

@@ -189,7 +189,9 @@ def test_batch_norm_trains_on_the_batch_and_evaluates_on_what_it_saw(architectur
     images = 3 * noise(6, 16, 16, 3) + 1
     network = architectures.build(architecture, 4, width=4, norm="batch")
     variables = random_variables(network, images)
-    trained, moved = compilation.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]))(variables, images)
+    trained, moved = compilation.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]))(
+        variables, images
+    )
     evaluate = compilation.jit(network.apply)
     before = evaluate(variables, images)
     assert np.abs(trained.logits - before.logits).max() > 1e-2
@@ -266,7 +268,9 @@ def test_registry_builds_what_it_names():
     assert architectures.build("convnet", 10, width=32, depth=2, norm="batch") == ConvNet(10, 32, 2, "batch")
     assert architectures.build("alexnet", 10) == AlexNet(10, 128)
     assert architectures.build("vgg11", 10, initialisation="torch") == VGG11(10, 64, "none", "torch")
-    assert architectures.build("resnet18", 5, width=8, depth=9, dtype=jnp.bfloat16) == ResNet18(5, 8, dtype=jnp.bfloat16)
+    assert architectures.build("resnet18", 5, width=8, depth=9, dtype=jnp.bfloat16) == ResNet18(
+        5, 8, dtype=jnp.bfloat16
+    )
 
 
 def test_unknown_names_are_refused():
