@@ -45,9 +45,14 @@ def _lanes(*subsets, bucket=PADDED):
 
 @functools.cache
 def _recipe(name="adam", flip=True, **fields) -> lanes.Recipe:
+    """A ridge and an epsilon that rounding does not get past.
+
+    Random features are nearly collinear, so a small ridge magnifies rounding, and both optimisers divide the gradient
+    of a pixel by its own size, however small that is.
+    """
     settings = {"steps": 12, "batch": 16, "views": 2, "policy": "dsa"} | fields
-    optimiser = optimisers.build(name, optimisers.cosine(1e-2, settings["steps"]))
-    return lanes.Recipe(nfr.Objective(NETWORK, flip=flip), optimiser, **settings)
+    optimiser = optimisers.build(name, optimisers.cosine(1e-2, settings["steps"]), eps=1e-3)
+    return lanes.Recipe(nfr.Objective(NETWORK, flip=flip, ridge=1e-2), optimiser, **settings)
 
 
 @functools.cache
@@ -183,10 +188,9 @@ def test_a_bucket_is_compiled_once():
     distiller = _distiller(_recipe())
     given = distiller.place(_lanes((_subset(), 1)))
     kept, state = distiller.features(given, 12), distiller.init(given)
-    before = compile_clock.programs
     memory = distiller.memory(given, kept, state)
     assert memory > kept.nbytes + sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    assert compile_clock.programs == before
+    assert compiled(4, PADDED, 12) == 0
 
 
 def test_masked_rows_and_classes_touch_neither_head_nor_losses():
