@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import refusals
+from commands import command  # noqa: F401  a fixture
 
 from fsdd.errors import UserError
 

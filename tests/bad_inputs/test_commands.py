@@ -5,7 +5,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import threading
 
 import jax
 import numpy as np
@@ -66,24 +65,6 @@ def commands_folder(place, tmp_path_factory) -> pathlib.Path:
     pixels, labels = np.zeros((10**7, 1, 1), np.uint8), np.arange(10**7, dtype=np.uint8) % 2
     np.savez_compressed(folder / "many.npz", train_images=pixels, train_labels=labels)
     return folder
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs a command in this process: its exit status, and what it said on both streams."""
-    # What the program sets for its process is put back.
-    for place, name in ((threading, "excepthook"), (sys, "unraisablehook")):
-        monkeypatch.setattr(place, name, getattr(place, name))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fsdd", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main.run()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.mark.parametrize("case", COMMANDS)

@@ -63,7 +63,7 @@ def _accuracy(model, experiences) -> float:
     return float(np.mean(hits))
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # needs PyTorch
 def test_what_was_distilled_is_what_the_stream_does_not_forget(stream, tmp_path, monkeypatch):
     train, test = stream
     buffer = replay.DistillingBuffer(tmp_path, ipc=10, classes=6, fields=FIELDS)
@@ -96,7 +96,7 @@ def test_what_was_distilled_is_what_the_stream_does_not_forget(stream, tmp_path,
     assert sorted(np.asarray(again.buffer.targets).tolist()) == sorted(ORDER[:6])
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # needs PyTorch
 def test_bad_streams_are_one_line(stream, tmp_path):
     small = replay.DistillingBuffer(tmp_path, ipc=1, classes=2, fields=FIELDS | {"method": "real"})
     first, second, _ = stream[0]

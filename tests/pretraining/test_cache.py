@@ -66,7 +66,7 @@ def _assert_same(wanted: dict[int, store.Cached], found: dict[int, store.Cached]
 def whole(tmp_path_factory) -> pathlib.Path:
     """A workdir with a store that one process made on one device without interruption."""
     workdir = tmp_path_factory.mktemp("whole")
-    jobs.finish(_start(workdir))
+    runs.run(_config(), workdir, "cache")
     return workdir
 
 
@@ -113,7 +113,7 @@ def test_a_larger_count_adds_the_rest(whole, tmp_path):
     _assert_same(_contents(whole), {index: contents[index] for index in range(12)})
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # processes with several devices
 @pytest.mark.parametrize(("devices", "rounding"), [(2, 0.0), (8, 1e-4)])
 def test_devices_change_nothing(whole, tmp_path, devices, rounding):
     """Eight devices on fewer cores share them out otherwise: 3e-6 was seen after 60 steps of images of size 1."""
@@ -121,7 +121,7 @@ def test_devices_change_nothing(whole, tmp_path, devices, rounding):
     _assert_same(_contents(whole), _contents(tmp_path / "run"), rounding)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # several processes
 def test_two_processes_share_a_store(whole, tmp_path):
     """Without knowing of each other: what one has claimed, the other leaves."""
     processes = [_start(tmp_path / "run") for _ in range(2)]
@@ -129,7 +129,7 @@ def test_two_processes_share_a_store(whole, tmp_path):
     _assert_same(_contents(whole), _contents(tmp_path / "run"))
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # several processes
 def test_two_processes_of_one_job_share_a_store(whole, tmp_path):
     jobs.finish(*(_start(tmp_path / "run", *member) for member in jobs.members(2)))
     _assert_same(_contents(whole), _contents(tmp_path / "run"))
@@ -137,7 +137,7 @@ def test_two_processes_of_one_job_share_a_store(whole, tmp_path):
     assert {len({index % 2 for index in indices}) for indices in packed} == {1}, "each takes its own indices"
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # kills
 def test_killed_at_random_moments(whole, tmp_path):
     """Every kill meets a running process: a store that is finished before its kill is compared and begun anew."""
     hits, run = 0, tmp_path / "run"
@@ -152,14 +152,13 @@ def test_killed_at_random_moments(whole, tmp_path):
     assert not list((run / "cache" / "running").iterdir())
 
 
-def test_a_damaged_shard_is_named_and_made_again(whole, tmp_path, capsys):
+def test_a_damaged_shard_is_named_and_made_again(whole, tmp_path, command, capsys):
     shutil.copytree(whole, tmp_path / "run")
     shard = store.shards(tmp_path / "run" / "cache")[0][0]
     shard.path.write_bytes(shard.path.read_bytes()[:-100])
-    command = [sys.executable, "-m", "fsdd.main", f"--inspect={tmp_path / 'run'}"]
-    done = subprocess.run(command, cwd=jobs.ROOT, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert f"damaged: {shard.path}" in done.stdout
+    status, said, complaints = command(f"--inspect={tmp_path / 'run'}")
+    assert (status, complaints) == (1, "")
+    assert f"damaged: {shard.path}" in said
     runs.run(_config(), tmp_path / "run", "cache")
     assert f"{shard.path} is damaged" in capsys.readouterr().out
     _assert_same(_contents(whole), _contents(tmp_path / "run"))
@@ -242,20 +241,16 @@ def test_configs_that_a_store_refuses(whole, changes, words):
         (["--distributed"], ["--distributed", "--coordinator, --processes"]),
     ],
 )
-def test_flags_that_cannot_be(tmp_path, flags, words):
-    command = [sys.executable, "-m", "fsdd.main", FLAGS[0], f"--workdir={tmp_path / 'run'}", *flags]
-    done = subprocess.run(command, cwd=jobs.ROOT, capture_output=True, text=True, timeout=120)
-    lines = done.stderr.strip().splitlines()
-    assert (done.returncode, len(lines)) == (2, 1), done.stderr
+def test_flags_that_cannot_be(tmp_path, command, monkeypatch, flags, words):
+    monkeypatch.chdir(runs.ROOT)
+    status, _, said = command(FLAGS[0], f"--workdir={tmp_path / 'run'}", *flags)
+    lines = said.strip().splitlines()
+    assert (status, len(lines)) == (2, 1), said
     assert all(word in lines[0] for word in words), lines[0]
     assert not (tmp_path / "run").exists()
 
 
-def test_stage_is_for_pretraining(tmp_path):
-    with pytest.raises(UserError, match="--stage is 'distill'; it is for configs that pre-train"):
-        runs.run(configs.default(), tmp_path / "run", "distill")
-
-
+@pytest.mark.slow  # a full disk, in a process of its own
 def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(whole, tmp_path):
     """Files may not grow beyond 20 kB: no shard, no checkpoint of two lanes; one line, then, with room, the store."""
     command = [sys.executable, "-m", "fsdd.main", *FLAGS, f"--workdir={tmp_path / 'run'}"]

@@ -191,7 +191,6 @@ def test_a_run_that_dies_goes_on_exactly(finished, tmp_path, monkeypatch):
     _assert_same(folder, tmp_path)
 
 
-@pytest.mark.slow
 def test_interleaving_is_the_two_stages_with_a_growing_store(tmp_path):
     together, apart = tmp_path / "together", tmp_path / "apart"
     config = {"pretrain.rounds": 3, "pretrain.steps": 30}

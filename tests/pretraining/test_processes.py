@@ -62,7 +62,7 @@ def whole(stored, tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # processes with several devices
 @pytest.mark.parametrize("devices", [2, 8])
 def test_devices_change_roundings_alone(stored, whole, tmp_path, devices):
     """Gradients are summed in another order, which Adam magnifies."""
@@ -71,7 +71,7 @@ def test_devices_change_roundings_alone(stored, whole, tmp_path, devices):
     _assert_same(whole, tmp_path, ROUNDING)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # several processes
 def test_a_job_of_two_processes_caches_and_takes_steps_together(tmp_path, whole):
     both = [flag for flag in FLAGS if not flag.startswith("--stage")]
     jobs.finish(*(jobs.start([*both, *member], tmp_path) for member in jobs.members(2)))
@@ -79,7 +79,7 @@ def test_a_job_of_two_processes_caches_and_takes_steps_together(tmp_path, whole)
     assert not (tmp_path / "pretrain" / "checkpoints").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # kills
 def test_killed_at_random_moments(stored, whole, tmp_path):
     """Bit for bit: every kill meets a running process."""
     hits, run = 0, tmp_path / "run"
