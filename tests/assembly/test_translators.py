@@ -19,10 +19,13 @@ from fsdd.networks.translator import Translator
 WIDTHS = (4, 4, 4)
 FIELDS = {
     "dataset": "digits",
-    "network.width": 8,
+    # As in other tests, which then share compiled programs.
+    "network.width": 4,
     "translator.widths": WIDTHS,
-    "distill.steps": 10,
+    "distill.steps": 4,
+    "distill.batch": 32,
     "translate.networks": 4,
+    "translate.real_images": 32,
     "evaluate.networks": 0,
 }
 
