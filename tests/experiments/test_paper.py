@@ -14,7 +14,7 @@ from fsdd import config as configs
 from fsdd.distilling import context
 from fsdd.io import workdir
 
-ROWS = ("random", "one_net", "with_adaptation", "ds_refine")
+ROWS = ("random", "one_net", "with_adaptation", "refine")
 PNG = b"\x89PNG"
 
 
@@ -55,7 +55,7 @@ def smoke(tmp_path_factory):
 def test_a_smoke_test_leaves_a_table_a_picture_and_results(smoke):
     results = cells.load("smoke", smoke / "cells_smoke.json")
     assert set(results) == {f"digits_ipc1_{row}" for row in ROWS}
-    assert results["digits_ipc1_ds_refine"]["stored_numbers"] == {"images": 10 * 4 * 4 * 4, "labels": 400}
+    assert results["digits_ipc1_refine"]["stored_numbers"] == {"images": 10 * 8 * 8, "labels": 100}
     text = (smoke / "table3_smoke.md").read_text()
     missing = len(table3.ROWS) - len(ROWS)
     assert f"{len(ROWS)} of {len(table3.ROWS)} cells measured, {missing} missing." in text
@@ -72,7 +72,7 @@ def test_a_table_and_its_place_are_printed_when_all_its_cells_are_there(smoke, m
     assert (smoke / "table3_smoke.md").read_text() in printed
     assert f"table: {smoke / 'table3_smoke.md'}\nresults: {smoke / 'cells_smoke.json'}\npicture: " in printed
     # Table 2 reads the same cells.
-    wanted = ["with_adaptation", "ds_refine"]
+    wanted = ["with_adaptation", "refine"]
     call(monkeypatch, lambda: cells.main("table2", table2.ROWS, table2.markdown), *places, "--rows", *wanted)
     assert "2 of 5 cells measured, 3 missing." in capsys.readouterr().out
     assert not (smoke / "nothing").exists()
@@ -200,6 +200,7 @@ def test_every_cell_of_table_4_scores_the_set_of_table_3(architecture):
         assert context.stage_fields(mine, mine.stages) == context.stage_fields(theirs, theirs.stages)
 
 
+@pytest.mark.slow
 def test_a_translator_is_adapted_once_and_scored_at_unseen_ipcs(tmp_path, monkeypatch, capsys):
     out = tmp_path / "figure4c.json"
     places = ["--scale=smoke", f"--root={tmp_path}", f"--out={out}"]
@@ -213,6 +214,7 @@ def test_a_translator_is_adapted_once_and_scored_at_unseen_ipcs(tmp_path, monkey
     assert "| 2 | no |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_continual_learning_from_its_command_at_the_smallest_scale(tmp_path, monkeypatch, capsys):
     out = tmp_path / "figure5.json"
     arguments = ["--scale=smoke", "--orders=1", "--steps=2", "--width=4", f"--root={tmp_path}", f"--out={out}"]

@@ -60,7 +60,7 @@ def test_a_config_of_an_earlier_version_is_understood(run, tmp_path):
 
 
 def test_the_judge_scores_as_the_objective_does_on_networks_of_its_own():
-    network = ConvNet(3, width=4, depth=2, norm="batch")
+    network = ConvNet(3, width=4, depth=1, norm="batch")
     objective = nfr.Objective(network)
     rng = np.random.default_rng(0)
     # More than a chunk.
