@@ -157,9 +157,9 @@ def _streamed() -> list[str]:
 
 def _group(section: str, fields: dict[str, Any]) -> int:
     """How many networks a stream holds at once: a divisor of all."""
-    group, networks = fields[f"{section}.group"], max(fields[f"{section}.networks"], 1)
+    group, networks = fields[f"{section}.group"], fields[f"{section}.networks"]
     if not group:
-        return max(held for held in range(1, _HELD + 1) if networks % held == 0)
+        return max(held for held in range(1, _HELD + 1) if max(networks, 1) % held == 0)
     if networks % group:
         raise bad_value(f"{section}.group", group, f"a divisor of {section}.networks = {networks}")
     return group
