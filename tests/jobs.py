@@ -39,7 +39,10 @@ def kill(process: subprocess.Popen, begun: pathlib.Path, longest: float) -> bool
     """SIGKILL a process at a random moment after a file is there; whether it was still running."""
     while process.poll() is None and not begun.is_file():
         time.sleep(0.02)
-    time.sleep(random.Random(time.time_ns()).uniform(0, longest))
+    delay = random.Random(time.time_ns()).uniform(0, longest)
+    # pytest shows it on a failure.
+    print(f"to be killed {delay:.3f} s after {begun.name}")
+    time.sleep(delay)
     running = process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()

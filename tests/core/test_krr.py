@@ -84,6 +84,7 @@ def test_prediction_ignores_the_scale_of_features(scale):
     np.testing.assert_allclose(scaled, predict(features_t, features_s, labels), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")
 def test_nearly_collinear_features_in_float32():
     """Features that differ by a thousandth of their common part: where a Gram matrix in float32 loses most digits."""
     rng = np.random.default_rng(4)
@@ -105,7 +106,7 @@ def test_nearly_collinear_features_in_float32():
 
 
 @pytest.mark.parametrize("apart", [1.0, 1e-3, 1e-5])
-@pytest.mark.parametrize("n", [3, 200, 600])
+@pytest.mark.parametrize("n", [3, 300])
 def test_factors_are_as_good_as_those_of_householder(n, apart):
     """By what makes a factorisation: it multiplies out, and Q is orthogonal; also where rows are all but one."""
     rng = np.random.default_rng(6)

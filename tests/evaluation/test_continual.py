@@ -51,19 +51,19 @@ def test_only_what_has_arrived_is_scored():
 
 def test_classes_that_are_easy_to_tell_are_all_told_after_each_step():
     rng = np.random.default_rng(0)
-    means = 2 * rng.normal(size=(6, 8, 8, 1))
-    order = continual.class_order(6, 3, 0)
+    means = 2 * rng.normal(size=(4, 8, 8, 1))
+    order = continual.class_order(4, 2, 0)
 
     def images(classes):
         return np.float32(means[classes] + 0.1 * rng.normal(size=(len(classes), 8, 8, 1)))
 
     parts = [_arrival(classes, images(classes)) for classes in order]
-    labels = rng.integers(0, 6, 120)
+    labels = rng.integers(0, 4, 120)
     recipe = training.Recipe("adam", rate=3e-3, schedule="warmup_cosine", policy="none", steps=120)
     told = []
     found = continual.accuracies(
-        parts, lambda classes: ConvNet(classes, width=8, depth=2), recipe, images(labels), labels, jax.random.key(0),
+        parts, lambda classes: ConvNet(classes, width=8, depth=1), recipe, images(labels), labels, jax.random.key(0),
         watch=told.append,
     )  # fmt: skip
-    assert (len(found), told) == (3, [1, 1, 1])
+    assert (len(found), told) == (2, [1, 1])
     assert min(found) > 0.9

@@ -170,6 +170,7 @@ def test_saving_over_a_zca_set_leaves_no_stale_matrices(tmp_path):
     assert io.load(tmp_path / "set.npz", need_whitening=True).whitening.kind == "standardize"
 
 
+@pytest.mark.slow
 def test_a_save_that_the_disk_interrupts_leaves_the_old_set(tmp_path):
     old = make(seed=1)
     io.save(old, tmp_path / "set.npz")

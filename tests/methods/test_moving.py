@@ -180,17 +180,10 @@ def test_an_autoencoder_learns_to_reconstruct():
     optimiser = optimisers.build("adam", 1e-2)
     start = autoencoding.init(_fresh(translator), optimiser)
     batch_stats = jax.device_get(start.rest)
-    losses = []
-    for position, state, metrics in autoencoding.run(
-        jax.tree.map(jnp.copy, start),
-        _images(64),
-        jax.random.key(1),
-        translator=translator,
-        optimiser=optimiser,
-        batch=16,
-        steps=80,
-    ):
-        losses.append(float(metrics["loss"][0]))
+    fixed = {"translator": translator, "optimiser": optimiser, "batch": 16, "steps": 80}
+    taken = list(autoencoding.run(jax.tree.map(jnp.copy, start), _images(64), jax.random.key(1), **fixed))
+    losses = [float(metrics["loss"][0]) for *_, metrics in taken]
+    position, state, _ = taken[-1]
     assert position == len(losses) == 80
     # White noise has variance 1: that is the loss of predicting its mean.
     assert losses[0] > 0.9

@@ -1,6 +1,5 @@
 """AlexNet, VGG11 and ResNet18: sizes by hand, forward passes in plain NumPy, norms and initialisations."""
 
-import functools
 import math
 
 import jax
