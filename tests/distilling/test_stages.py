@@ -11,7 +11,7 @@ import fsdd
 from fsdd import config as configs
 from fsdd.assembly import keys
 from fsdd.data import sources
-from fsdd.distilling import records
+from fsdd.distilling import moves
 from fsdd.errors import UserError
 from fsdd.io import checkpoint
 from fsdd.methods import streams
@@ -122,7 +122,7 @@ def test_a_mark_that_was_passed_is_refused_before_the_stage_goes_on(tmp_path, mo
         raise Killed
 
     fields = {"stages": ("frepo",), "compute__checkpoint_seconds": 0.0, "evaluate__networks": 0}
-    monkeypatch.setattr(records, "write_set", die)
+    monkeypatch.setattr(moves, "write_set", die)
     with pytest.raises(Killed):
         _run(tmp_path, evaluate__stages=("frepo@8",), **fields)
     monkeypatch.undo()
