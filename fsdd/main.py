@@ -48,7 +48,7 @@ class Command:
         config: with the values given by flags.
         workdir: where the run leaves everything.
         stage: the one stage to run, or None for those of the config.
-        processes: what `fsdd.hosts.connect` takes, or None where there is one process.
+        processes: what `fsdd.pretraining.hosts.connect` takes, or None where there is one process.
     """
 
     config: ml_collections.ConfigDict

@@ -10,6 +10,29 @@ from fsdd import api, main
 from fsdd import config as configs
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Every stage in a few steps. Tests that start from these share compiled programs.
+TINY = {
+    "dataset": "digits",
+    "network.width": 4,
+    "evaluate.networks": 1,
+    "evaluate.steps": 3,
+    "distill.steps": 4,
+    "distill.batch": 32,
+    "bilevel.steps": 2,
+    "bilevel.inner": 2,
+    "bilevel.batch": 32,
+    "frepo.steps": 12,
+    "frepo.batch": 32,
+    "frepo.pool": 3,
+    "frepo.updates": 4,
+    "frepo.rate": 1e-2,
+    "translate.networks": 3,
+    "translate.real_images": 32,
+    "translator.widths": (4, 4, 4),
+    "refine.networks": 2,
+    "refine.uses": 2,
+    "refine.real_images": 32,
+}
 
 
 def default(fields: dict[str, Any]) -> ml_collections.ConfigDict:

@@ -17,17 +17,7 @@ from fsdd.methods import translation
 from fsdd.networks.translator import Translator
 
 WIDTHS = (4, 4, 4)
-FIELDS = {
-    "dataset": "digits",
-    # As in other tests, which then share compiled programs.
-    "network.width": 4,
-    "translator.widths": WIDTHS,
-    "distill.steps": 4,
-    "distill.batch": 32,
-    "translate.networks": 4,
-    "translate.real_images": 32,
-    "evaluate.networks": 0,
-}
+FIELDS = runs.TINY | {"translator.widths": WIDTHS, "translate.networks": 4, "evaluate.networks": 0}
 
 
 def _config(**changes):

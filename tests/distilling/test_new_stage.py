@@ -64,7 +64,7 @@ STAGE = Stage(
     run=_run,
 )
 '''
-FIELDS = {"dataset": "digits", "network.width": 2, "stages": ("toy",), "evaluate.networks": 0}
+FIELDS = runs.TINY | {"stages": ("toy",), "evaluate.networks": 0}
 
 
 def _forget():

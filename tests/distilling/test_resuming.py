@@ -13,13 +13,7 @@ from fsdd.errors import UserError
 from fsdd.io import checkpoint, report
 from fsdd.pretraining import store
 
-FIELDS = {
-    "dataset": "digits",
-    "network.width": 4,
-    "stages": (),
-    "evaluate.networks": 3,
-    "evaluate.steps": 30,
-}
+FIELDS = runs.TINY | {"stages": (), "evaluate.networks": 3, "evaluate.steps": 30}
 
 
 class _Killed(Exception):

@@ -17,27 +17,10 @@ from fsdd.io import checkpoint
 from fsdd.methods import streams
 from fsdd.networks.convnet import ConvNet
 
-FIELDS = {
-    "dataset": "digits",
-    "network.width": 4,
-    "evaluate.networks": 1,
-    "evaluate.steps": 3,
-    "distill.steps": 4,
-    "distill.batch": 32,
-    "bilevel.steps": 2,
-    "bilevel.inner": 2,
-    "bilevel.batch": 32,
-    "frepo.steps": 12,
-    "frepo.batch": 32,
-    "frepo.pool": 3,
-    "frepo.updates": 4,
-    "frepo.rate": 1e-2,
-}
-
 
 def _run(folder, **fields):
     changes = {name.replace("__", "."): value for name, value in fields.items()}
-    return runs.run(runs.default(FIELDS | changes), folder)
+    return runs.run(runs.default(runs.TINY | changes), folder)
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +67,7 @@ def test_small_images_are_stored_and_come_back_large(pooled):
 
 def test_a_set_for_plain_images_keeps_its_labels_and_is_scored_by_its_pixels(tmp_path):
     stages = {"stages": ("distill", "translate", "frepo"), "evaluate.stages": ("start", "frepo")}
-    fields = {
-        "protocol": "plain_pixels",
-        "translate.networks": 3,
-        "translate.rate": 1e-2,
-        "translator.widths": (4, 4, 4),
-    }
+    fields = {"protocol": "plain_pixels", "translate.rate": 1e-2}
     results = _run(tmp_path, **stages, **fields)
     stored = fsdd.load(tmp_path / "synthetic.npz")
     assert stored.whitening.kind == "standardize"
@@ -163,7 +141,7 @@ def test_several_networks_at_once_score_as_one_by_one(tmp_path):
 
 def test_many_steps_a_dispatch_learn_the_same_space_and_the_same_autoencoder(tmp_path):
     fields = {"stages": ("bilevel", "distill", "translate"), "translate__init": "autoencoder", "evaluate__networks": 0}
-    fields |= {"translator__widths": (2, 2, 2), "translator__residual": False, "translate__networks": 0}
+    fields |= {"translator__residual": False, "translate__networks": 0}
     fields |= {"autoencoder__steps": 4, "autoencoder__batch": 8, "bilevel__steps": 4}
     for dispatch in (1, 2):
         _run(tmp_path / str(dispatch), compute__dispatch=dispatch, **fields)
@@ -184,11 +162,10 @@ def test_sets_are_kept_whatever_steps_a_dispatch_could_take(tmp_path):
 
 
 def test_the_time_of_an_autoencoder_is_its_stages(tmp_path):
-    fields = {"translate__init": "autoencoder", "translate__networks": 3, "translate__real_images": 32}
+    fields = {"translate__init": "autoencoder", "translate__networks": 3}
     fields |= {
         "autoencoder__steps": 3,
         "autoencoder__batch": 8,
-        "translator__widths": (4, 4, 4),
         "translator__residual": False,
     }
     fields |= {"evaluate__networks": 0, "evaluate__stages": ("translate@2",)}
