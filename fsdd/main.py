@@ -164,7 +164,7 @@ def parse(argv: list[str]) -> Command | pathlib.Path:
 
 
 def _processes(known: flags.FlagValues) -> dict[str, Any] | None:
-    """What `fsdd.hosts.connect` takes, where any flag asks for several processes."""
+    """What `fsdd.pretraining.hosts.connect` takes, where any flag asks for several processes."""
     explicit = {"coordinator": known.coordinator, "processes": known.processes, "process": known.process}
     given = [name for name, value in explicit.items() if value is not None]
     if known.distributed and given:
