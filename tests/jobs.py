@@ -16,7 +16,8 @@ KILLS = int(os.environ.get("FSDD_KILLS", "1"))
 def start(flags: list[str], workdir: pathlib.Path, devices: int = 1) -> subprocess.Popen:
     """`python -m fsdd.main` with so many CPU devices."""
     command = [sys.executable, "-m", "fsdd.main", *flags, f"--workdir={workdir}"]
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    flags_of_xla = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    environment = os.environ | {"XLA_FLAGS": flags_of_xla.strip()}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

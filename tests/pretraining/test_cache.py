@@ -219,7 +219,7 @@ def test_buckets_hold_their_subsets(whole):
         ({"subsets.policy": "blur"}, ["config.subsets.policy is 'blur'", "dsa"]),
         (
             {"stages": ("cache", "distill")},
-            ["config.stages is ('cache', 'distill')", "bilevel, distill, frepo, refine", "or cache, pretrain"],
+            ["config.stages is ('cache', 'distill')", "bilevel, distill", "or cache, pretrain"],
         ),
     ],
 )
