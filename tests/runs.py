@@ -18,7 +18,7 @@ TINY = {
     "evaluate.steps": 3,
     "distill.steps": 4,
     "distill.batch": 32,
-    "bilevel.steps": 2,
+    "bilevel.steps": 4,
     "bilevel.inner": 2,
     "bilevel.batch": 32,
     "frepo.steps": 12,

@@ -43,7 +43,8 @@ def test_many_networks_are_no_more_programs_than_few(tmp_path):
 
 
 def test_sets_of_one_size_and_networks_are_scored_by_the_same_programs(tmp_path):
-    context = contexts.prepare(configs.resolve(runs.default(FIELDS | {"stages": ()})), tmp_path)
+    # Of a size that no other test scores in this process.
+    context = contexts.prepare(configs.resolve(runs.default(FIELDS | {"stages": (), "ipc": 3})), tmp_path)
     synthetic = pipeline.run_stages(context)["start"]
     scorer = scoring.Scorer(context)
     assert _count(lambda: scorer.score("start", synthetic)) > 0

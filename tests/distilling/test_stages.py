@@ -42,12 +42,12 @@ def test_sets_on_the_way_are_kept_scored_and_timed(pooled):
     assert np.abs(kept - last).max() > 1e-3
 
 
-def test_a_set_on_the_way_is_what_fewer_steps_leave(pooled, tmp_path):
+def test_a_set_on_the_way_is_what_fewer_steps_leave(tmp_path):
     """The rate's schedule aside: here it is constant."""
-    for steps, stages in ((8, ("frepo@4",)), (4, ())):
-        _run(tmp_path / str(steps), stages=("frepo",), frepo__steps=steps, frepo__final=1.0, evaluate__stages=stages,
-             evaluate__networks=0)  # fmt: skip
-    kept, last = tmp_path / "8" / "frepo" / "kept" / "4.npz", tmp_path / "4" / "frepo" / "set.npz"
+    for steps, stages in ((8, ("distill@4",)), (4, ())):
+        _run(tmp_path / str(steps), stages=("distill",), distill__steps=steps, distill__final=1.0,
+             evaluate__stages=stages, evaluate__networks=0)  # fmt: skip
+    kept, last = tmp_path / "8" / "distill" / "kept" / "4.npz", tmp_path / "4" / "distill" / "set.npz"
     np.testing.assert_array_equal(runs.images(kept), runs.images(last))
 
 
@@ -99,16 +99,17 @@ def test_a_mark_that_was_passed_is_refused_before_the_stage_goes_on(tmp_path, mo
     def die(*_, **__):
         raise Killed
 
-    fields = {"stages": ("frepo",), "compute__checkpoint_seconds": 0.0, "evaluate__networks": 0}
+    fields = {"stages": ("distill",), "compute__checkpoint_seconds": 0.0, "evaluate__networks": 0}
+    fields["distill__steps"] = 12
     monkeypatch.setattr(moves, "write_set", die)
     with pytest.raises(Killed):
-        _run(tmp_path, evaluate__stages=("frepo@8",), **fields)
+        _run(tmp_path, evaluate__stages=("distill@8",), **fields)
     monkeypatch.undo()
-    with pytest.raises(UserError, match="asks for frepo@2, which was not kept"):
-        _run(tmp_path, evaluate__stages=("frepo@2", "frepo@8"), **fields)
-    assert not (tmp_path / "frepo" / "result.json").exists()
-    _run(tmp_path, evaluate__stages=("frepo@8",), **fields)
-    assert [path.name for path in (tmp_path / "frepo" / "kept").iterdir()] == ["8.npz"]
+    with pytest.raises(UserError, match="asks for distill@2, which was not kept"):
+        _run(tmp_path, evaluate__stages=("distill@2", "distill@8"), **fields)
+    assert not (tmp_path / "distill" / "result.json").exists()
+    _run(tmp_path, evaluate__stages=("distill@8",), **fields)
+    assert [path.name for path in (tmp_path / "distill" / "kept").iterdir()] == ["8.npz"]
 
 
 def _replace_set(folder):
@@ -142,7 +143,7 @@ def test_several_networks_at_once_score_as_one_by_one(tmp_path):
 def test_many_steps_a_dispatch_learn_the_same_space_and_the_same_autoencoder(tmp_path):
     fields = {"stages": ("bilevel", "distill", "translate"), "translate__init": "autoencoder", "evaluate__networks": 0}
     fields |= {"translator__residual": False, "translate__networks": 0}
-    fields |= {"autoencoder__steps": 4, "autoencoder__batch": 8, "bilevel__steps": 4}
+    fields |= {"autoencoder__steps": 4, "autoencoder__batch": 8}
     for dispatch in (1, 2):
         _run(tmp_path / str(dispatch), compute__dispatch=dispatch, **fields)
     for stage in ("bilevel", "translate"):
@@ -178,7 +179,7 @@ def test_the_time_of_an_autoencoder_is_its_stages(tmp_path):
 
 def test_distillation_goes_on_in_the_learned_space(tmp_path):
     results = _run(tmp_path, stages=("bilevel", "distill"))
-    assert results["stages"]["bilevel"]["steps"] == 2
+    assert results["stages"]["bilevel"]["steps"] == 4
     with_space = runs.images(tmp_path / "distill" / "set.npz")
     # The network has moved from where it was drawn.
     network, image_shape = ConvNet(10, width=4, norm="batch"), (8, 8, 1)
