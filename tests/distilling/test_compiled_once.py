@@ -48,6 +48,6 @@ def test_sets_of_one_size_and_networks_are_scored_by_the_same_programs(tmp_path)
     synthetic = pipeline.run_stages(context)["start"]
     scorer = scoring.Scorer(context)
     assert _count(lambda: scorer.score("start", synthetic)) > 0
-    other = synthetic.replace(images=-synthetic.images)
-    assert _count(lambda: scorer.score("start", other)) == 0
-    assert _count(lambda: scoring.Scorer(context).score("start", synthetic.replace(images=2 * other.images))) == 0
+    others = [synthetic.replace(images=factor * synthetic.images) for factor in (-1, 2)]
+    assert _count(lambda: scorer.score("start", others[0])) == 0
+    assert _count(lambda: scoring.Scorer(context).score("start", others[1])) == 0
