@@ -49,6 +49,7 @@ def test_no_networks_at_all_is_a_translation_without_adaptation(tmp_path, warmup
     assert np.abs(found - source).max() > 0.01
 
 
+@pytest.mark.slow  # compiles translations of its own, for half a minute and more
 def test_grey_images_pass_through_a_translator_of_colour_images(tmp_path):
     stored = _stored(tmp_path / "stored", 3)
     runs.run(_config(**{"translate.init": str(stored), "translate.networks": 2}), tmp_path / "run")
@@ -97,6 +98,7 @@ PRETRAINING = {
 }
 
 
+@pytest.mark.slow  # compiles pre-training, for half a minute and more
 def test_pretraining_goes_on_from_a_stored_translator_and_judges_a_target(tmp_path):
     target = tmp_path / "target"
     runs.run(_config(stages=("distill",)), target)
@@ -133,6 +135,7 @@ def test_targets_and_starts_that_cannot_be(tmp_path, changes, words):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # compiles pre-training, for half a minute and more
 def test_pretraining_starts_from_an_autoencoder(tmp_path):
     fields = PRETRAINING | {"pretrain.init": "autoencoder", "translator.residual": False, "autoencoder.steps": 20}
     runs.run(_config(**fields), tmp_path / "run")

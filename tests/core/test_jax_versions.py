@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsdd.core import krr, synthetic
+from fsdd.core import krr, synthetic_set
 from fsdd.methods import nfr, streams
 from fsdd.networks import convnet, sampling
 
@@ -90,7 +90,7 @@ def test_loss_and_gradient_of_a_step_in_two_networks_at_once():
     networks = [_network(rng) for _ in range(2)]
     images, real = (rng.normal(size=(count, SIZE, SIZE, 3)).astype(np.float32) for count in (CLASSES, REAL))
     labels = (np.eye(CLASSES) - 1 / CLASSES + 0.1 * rng.normal(size=(CLASSES, CLASSES))).astype(np.float32)
-    target = synthetic.centred_labels(rng.integers(CLASSES, size=REAL), CLASSES)
+    target = synthetic_set.centred_labels(rng.integers(CLASSES, size=REAL), CLASSES)
     network = convnet.ConvNet(CLASSES, width=WIDTHS[1], depth=2)
     objective = nfr.Objective(network)
 
@@ -98,7 +98,7 @@ def test_loss_and_gradient_of_a_step_in_two_networks_at_once():
         draw = streams.Draw(variables, sampling.features(network, variables, real), target)
         return objective(moved, draw)[0]
 
-    moved = synthetic.SyntheticSet(jnp.asarray(images), jnp.asarray(labels))
+    moved = synthetic_set.SyntheticSet(jnp.asarray(images), jnp.asarray(labels))
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *networks)
     found, gradients = jax.jit(jax.vmap(jax.value_and_grad(loss), (None, 0)))(moved, stacked)
     assert found.dtype == gradients.images.dtype == gradients.labels.dtype == jnp.float32

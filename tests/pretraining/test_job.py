@@ -128,6 +128,7 @@ def test_a_batch_is_of_one_bucket_and_of_subsets_that_are_not_held_out(finished)
     assert shapes == {batches.choose(kept, 12, number)[0] for number in range(12)}
 
 
+@pytest.mark.slow  # compiles pre-training again, for half a minute and more
 def test_judges_have_the_width_of_the_networks_to_come_whatever_teaches(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder / "cache", tmp_path / "cache")
@@ -174,6 +175,7 @@ class _Killed(Exception):
     pass
 
 
+@pytest.mark.slow  # compiles pre-training again, for half a minute and more
 def test_a_run_that_dies_goes_on_exactly(finished, tmp_path, monkeypatch):
     folder, _ = finished
     shutil.copytree(folder / "cache", tmp_path / "cache")
@@ -194,6 +196,7 @@ def test_a_run_that_dies_goes_on_exactly(finished, tmp_path, monkeypatch):
     _assert_same(folder, tmp_path)
 
 
+@pytest.mark.slow  # compiles pre-training again, for half a minute and more
 def test_interleaving_is_the_two_stages_with_a_growing_store(tmp_path):
     together, apart = tmp_path / "together", tmp_path / "apart"
     config = {"pretrain.rounds": 3, "pretrain.steps": 30}
@@ -204,6 +207,7 @@ def test_interleaving_is_the_two_stages_with_a_growing_store(tmp_path):
     _assert_same(together, apart)
 
 
+@pytest.mark.slow  # compiles pre-training again, for half a minute and more
 def test_a_loss_that_is_no_number_names_step_and_subsets(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder / "cache", tmp_path / "cache")
