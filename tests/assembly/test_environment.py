@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 OFF = "--xla_cpu_experimental_ynn_fusion_type="
 
 
-@pytest.mark.parametrize("version", ["0.8.1", "0.9.0.1", "0.10.1", "0.10.20", "0.11.2", "0.12.0.1", "1.0"])
+@pytest.mark.parametrize("version", ["0.8.2", "0.9.0.1", "0.10.1", "0.10.20", "0.11.2", "0.12.0.1", "1.0"])
 def test_other_versions_pass(version):
     assert environment.check_versions(version, version, "") is None
 
@@ -23,8 +23,13 @@ def test_other_versions_pass(version):
 def test_bad_versions_are_named_with_what_to_do(version, issue):
     line = environment.check_versions(version, version, "")
     assert line.startswith(f"jax {version} with jaxlib {version} ")
-    assert f"JAX issue {issue}" in line and "pip install 'jax!=0.10.2,!=0.11.0'" in line
+    assert f"JAX issue {issue}" in line and "pip install 'jax>=0.8.2,!=0.10.2,!=0.11.0'" in line
     assert "\n" not in line
+
+
+def test_no_flag_helps_where_no_fusion_is_at_fault():
+    line = environment.check_versions("0.8.1", "0.8.1", OFF)
+    assert line is not None and "XLA_FLAGS" not in line
 
 
 def test_it_is_jaxlib_that_compiles():
@@ -77,12 +82,10 @@ def test_a_bad_version_that_is_installed_is_refused_without_loading_it(tmp_path)
     assert _refuse(tmp_path, str(tmp_path), flags=OFF) == "False\n"
 
 
-def test_exclusions_are_those_of_the_package():
-    """The package's metadata, which pip reads, and the refusal say the same of every requirement that brings JAX."""
+def test_pip_is_asked_for_the_same():
+    """By every requirement that brings JAX; for a GPU, where more is known, by less."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {f"jax{environment.ALLOWED}", f"jaxlib{environment.ALLOWED}"} <= set(project["dependencies"])
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["cuda"], *extras["tpu"]]
-    found = [line for line in lines if line.startswith("jax")]
-    assert len(found) == 4
-    for line in found:
-        assert all(f"!={version}" in line.split(",") for version in environment.KNOWN_BAD), line
+    assert extras["tpu"] == [f"jax[tpu]{environment.ALLOWED}"]
+    assert extras["cuda"][0].startswith(f"jax[cuda13]{environment.ALLOWED}")
