@@ -95,11 +95,12 @@ def _run(argv: list[str]) -> int:
     from fsdd.assembly import environment
 
     environment.refuse_known_bad()
-    config = configs.resolve(command.config)
     if command.processes is not None:
         from fsdd.pretraining import hosts
 
+        # Before anything asks JAX for its devices, as completing a config does.
         hosts.connect(**command.processes)
+    config = configs.resolve(command.config)
     from fsdd import api
     from fsdd.io import report
 

@@ -6,7 +6,7 @@ from refusals import assert_failed, process, run
 
 LARGE = ["ipc=6", "image_size=32", "compute.checkpoint_seconds=0"]
 FULL_DISKS = {
-    "the first file": ([], 1, "distill/config.json"),
+    "the first file": ([], 1, "whitening.npz"),
     "a checkpoint": (LARGE, 16, "distill/checkpoints"),
     "the set of a stage": (["ipc=6", "image_size=32"], 16, "distill/set.npz"),
     "a translator": (["stages=translate", "translate.networks=1"], 16, "translate/translator"),
