@@ -262,8 +262,10 @@ def race(racers: list[Racer], context: Context, networks: int, real_images: int,
     """Move variants through the same fresh networks; half of the time that is left decides how many of them."""
     draw, root = _draw_program(context.objective, real_images), jax.random.fold_in(context.key("translate"), 0)
     first, kept = draw(jax.random.fold_in(root, networks), context.real), []
+    # One of those that share a program.
+    different = {(racer.variant.translator, racer.variant.networks): racer for racer in racers}
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        list(pool.map(lambda racer: racer.seconds(first), racers))
+        list(pool.map(lambda racer: racer.seconds(first), different.values()))
     print(f"compiled after {clock.spent:.0f} s", flush=True)
     spent, most = 0.0, 0.5 * clock.left
     for racer in racers:
