@@ -53,7 +53,11 @@ def _child(flags: str, seconds: float, smoke: bool) -> list[dict]:
         out = pathlib.Path(folder) / "child.json"
         command = [sys.executable, "-m", "experiments.benchmarks.engine", "--only", "flags_child", "--out", str(out)]
         command += ["--seconds", str(seconds - _START), *["--smoke"] * smoke]
-        extra = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        # Not a blank alone, which XLA takes for the name of a file.
+        extra = {
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip(),
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        }
         done = subprocess.run(command, env=os.environ | extra, capture_output=True, text=True, timeout=seconds)
         if not out.exists():
             raise RuntimeError(f"exit status {done.returncode}: {done.stderr[-250:]}")
