@@ -22,8 +22,7 @@ def cases(parts: Parts) -> list[Case]:
     """All kinds of numbers for each."""
     count, matrix = parts.sizes.scan, np.asarray(parts.normal(parts.sizes.square, parts.sizes.square))
     listed = [_product(parts, name, matrix) for name in _KINDS]
-    larger = np.tile(matrix, (2, 2))
-    listed += [_product(parts, name, larger) for name in ("float16", "bfloat16")]
+    listed += [_product(parts, name, matrix, times=2) for name in ("float16", "bfloat16")]
     listed.append(_product(parts, "float64", matrix))
     scale = parts.sizes.width / 128
     for images, side, *channels in _CONVOLUTIONS:
@@ -34,12 +33,13 @@ def cases(parts: Parts) -> list[Case]:
     return [*listed, Case("copy of a large array", copies, count, moved=2 * 4 * large.size)]
 
 
-def _product(parts: Parts, name: str, x: np.ndarray) -> Case:
-    """A chain of products; their scale does not grow without bound in so few."""
+def _product(parts: Parts, name: str, matrix: np.ndarray, times: int = 1) -> Case:
+    """A chain of products of a tiled matrix, whose scale stays within bounds in so few."""
     dtype, precision = _KINDS.get(name, (name, None))
-    count, side, x64 = max(parts.sizes.scan // 2, 1), len(x), dtype == "float64"
+    count, side, x64 = max(parts.sizes.scan // 2, 1), times * len(matrix), dtype == "float64"
     with jax.enable_x64(x64):
-        x, w = (jnp.asarray(one.astype(jnp.dtype(dtype))) for one in (x, x * np.float32(side**-0.5)))
+        x, w = (jnp.asarray(np.tile((matrix * np.float32(scale)).astype(jnp.dtype(dtype)), (times, times)))
+                for scale in (1, side**-0.5))  # fmt: skip
         run = repeated(lambda carry, _, w: (jnp.matmul(carry, w, precision=precision), ()), count)
         prepare = program(run, x, w, x64=x64)
     return Case(f"product {side}^3, {name}", prepare, count, 2 * side**3)
