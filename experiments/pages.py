@@ -10,8 +10,9 @@ import re
 
 from experiments import cells, records
 from experiments.benchmarks import caching, factoring, memory, precision, steps
+from experiments.benchmarks.engine import bench
 from experiments.paper import figure4c, figure5, table2, table3, table4
-from experiments.studies import pretraining, scale, sweeps, unseen
+from experiments.studies import pretraining, scale, side_by_side, sweeps, unseen
 
 _SWEEPS = ("one_net", "adaptation", "refine")
 
@@ -29,10 +30,13 @@ TABLES = {
     "plain": sweeps.plain_table,
     "unseen": unseen.markdown,
     "scale": scale.markdown,
+    "side_by_side_ipc1": lambda: side_by_side.markdown(1),
+    "side_by_side_ipc10": lambda: side_by_side.markdown(10),
     "pretraining": pretraining.markdown,
     "tiny_imagenet32": lambda: pretraining.learning_curve("tiny_imagenet32", 500),
     "tiny_imagenet32_torch": lambda: pretraining.learning_curve("tiny_imagenet32_torch", 1000),
     "steps": steps.markdown,
+    "engine": bench.markdown,
     "factoring": factoring.markdown,
     "memory": memory.markdown,
     "unrolled": memory.unrolled_table,

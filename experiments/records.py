@@ -74,7 +74,9 @@ def _descend(value: Any, part: str) -> Any:
     if isinstance(value, list) and part.lstrip("-").isdecimal():
         return value[int(part)]
     if isinstance(value, list):
-        wanted = dict(pair.split("=") for pair in (part if "=" in part else f"row={part}").split(","))
+        # Values may hold commas of their own.
+        pairs = re.split(r",(?=\w+=)", part if "=" in part else f"row={part}")
+        wanted = dict(pair.split("=", 1) for pair in pairs)
         for one in value:
             if all(str(one.get(key)) == text for key, text in wanted.items()):
                 return one

@@ -359,6 +359,47 @@ def score(context: Context, sets: dict[str, list[SyntheticSet]], table: Table, n
             print(f"{name}: {found}", flush=True)
 
 
+def paired(row: dict[str, Any], base: dict[str, Any]) -> tuple[float, float] | None:
+    """How far a row is above another in accuracy: mean over starts of the difference, and its standard error.
+
+    Only evaluation networks count that every start of both has.
+    """
+    pairs = list(zip(row.get("accuracies", ()), base.get("accuracies", ())))  # noqa: B905, one may not be scored yet
+    count = min((len(one) for pair in pairs for one in pair), default=0)
+    if not count:
+        return None
+    ahead = [np.mean(one[:count]) - np.mean(two[:count]) for one, two in pairs]
+    return float(np.mean(ahead)), float(np.std(ahead, ddof=1) / np.sqrt(len(ahead)))
+
+
+def markdown(ipc: int) -> str:
+    """What is measured of each variant at one IPC, beside the identity and beside what is not adapted."""
+    found = records.load(f"side_by_side_ipc{ipc}")
+    if not found:
+        return ""
+    rows, lines = {row["row"]: row for row in found["rows"]}, []
+    for name, row in sorted(rows.items(), key=lambda item: np.mean([one["nfr"] for one in item[1]["ridge"]])):
+        ridge = {figure: np.mean([one[figure] for one in row["ridge"]]) for figure in ("nfr", "accuracy", "scale")}
+        beside = [paired(row, rows[base]) for base in ("one_net", "identity")]
+        count = min(len(one) for one in row["accuracies"])
+        mean = np.mean([one[:count] for one in row["accuracies"]])
+        shown = [f"{two[0]:+.1f} ± {two[1]:.1f}" if two and two[1] else None for two in beside]
+        lines.append(
+            [
+                name,
+                f"{ridge['nfr']:.4f}",
+                f"{ridge['scale']:.2f}",
+                f"{ridge['accuracy']:.1f}",
+                f"{mean:.1f}",
+                count,
+                *shown,
+            ]
+        )
+    head = ["variant", "NFR loss", "best scale", "ridge accuracy (%)", "accuracy (%)", "networks"]
+    what = f"IPC {ipc}, {found['starts']} starts, {found['networks']:,} fresh networks, {found['device']}"
+    return f"{records.table([*head, 'over one_net', 'over identity'], lines)}\n\n{what}."
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.studies.side_by_side")

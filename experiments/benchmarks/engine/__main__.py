@@ -27,12 +27,13 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=float, default=170)
     parser.add_argument("--smoke", action="store_true")
+    parser.add_argument(
+        "--match", nargs="+", default=(), metavar="TEXT", help="only rows with one of these in their name"
+    )
     parser.add_argument("--only", nargs="+", choices=_NAMES, default=[n for n in _NAMES if n != "flags_child"])
     arguments = parser.parse_args()
-    bench, parts = (
-        Bench(arguments.out, arguments.seconds, arguments.smoke),
-        Parts(SMOKE if arguments.smoke else Sizes()),
-    )
+    bench = Bench(arguments.out, arguments.seconds, arguments.smoke, arguments.match)
+    parts = Parts(SMOKE if arguments.smoke else Sizes())
     with threadpoolctl.threadpool_limits(1 if arguments.smoke else None, "blas"):
         for wave in _WAVES:
             wanted = {name: module for name, module in wave.items() if name in arguments.only}
