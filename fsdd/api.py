@@ -1,31 +1,45 @@
 """The public API: what the command line does, for a program."""
 
 import pathlib
+import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from fsdd import config as configs
-from fsdd.assembly import environment, keys, scorers
-from fsdd.config import Resolved, legacy
-from fsdd.data import sources
+from fsdd.assembly import classifiers, environment, keys, scorers
+from fsdd.assembly.classifiers import Classifier
+from fsdd.config import Resolved, arguments, legacy
+from fsdd.config.fields import ByProtocol
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.data import handed_in, sources
+from fsdd.data.real_set import RealSet
 from fsdd.distilling import pipeline
 from fsdd.errors import UserError
 from fsdd.evaluation import training, training_sets
-from fsdd.io import progress
-from fsdd.io import stored_set as storage
+from fsdd.evaluation.accuracies import Accuracies
+from fsdd.io import notes, progress, stored_files
+from fsdd.io.stored_set import StoredSet
 from fsdd.pretraining import job
 
+# The config fields that are arguments of `distill`, and what these are called.
+_ARGUMENTS = {name: name for name in ("ipc", "method", "image_size", "seed")} | {"dataset": "data"}
 
-def run(config: Resolved, folder: pathlib.Path, stage: str | None = None) -> dict[str, Any]:
+
+def run(
+    config: Resolved, folder: pathlib.Path, stage: str | None = None, given: RealSet | None = None
+) -> dict[str, Any]:
     """Do what is not done yet of what a config asks for: distil a set and score it, or pre-train a translator.
 
     Args:
         config: what `fsdd.config.resolve` returns.
         folder: the workdir; made if it is not there.
         stage: the one stage to run of a config that pre-trains; None for all.
+        given: the set to distil, where it is not to be read from what the config names.
 
     Returns:
         What `<workdir>/results.json` holds.
@@ -43,19 +57,45 @@ def run(config: Resolved, folder: pathlib.Path, stage: str | None = None) -> dic
             f"this is one of {jax.process_count()} processes of a job; allowed: one, or a config that pre-trains, such "
             "as configs/pretrain_cpu.py"
         )
-    return pipeline.run(config, folder)
+    return pipeline.run(config, folder, given)
+
+
+def fields() -> dict[str, str]:
+    """Every config field by dotted name: its default, what it may be, and what it means, in one text each."""
+    table = configs.table()
+    return {
+        name: f"{default!r}; allowed: {table[name].values.words}. {table[name].meaning}"
+        for name, default in configs.defaults().items()
+    }
 
 
 def distill(
-    dataset: str | pathlib.Path, workdir: str | pathlib.Path, fields: dict[str, Any] | None = None
-) -> storage.StoredSet:
+    data: Any,
+    workdir: str | pathlib.Path | None = None,
+    fields: Mapping[str, Any] | None = None,
+    *,
+    ipc: int | None = None,
+    method: str | None = None,
+    image_size: int | None = None,
+    seed: int | None = None,
+) -> StoredSet:
     """Distil a dataset; a call that was interrupted continues from its workdir.
 
     Args:
-        dataset: a TFDS name, an image folder, an .npz of arrays, or "digits" (README, "Your own data").
-        workdir: the folder that keeps the run: results.json, pictures, checkpoints and the stored set.
-        fields: config fields by dotted name, such as `{"ipc": 10, "refine.uses": 4}`; the rest are those of the CIFAR
-            configs, which distil in one network and refine over 125 (`fsdd.config.few_networks`).
+        data: what to distil. By name: a folder of images, an .npz of arrays, a TFDS set, or "digits" (README, "Your own
+            data"). Or what a program has: a `fsdd.RealSet`; arrays `(images, labels)` or `(images, labels, test_images,
+            test_labels)`, images `[n, h, w, c]` or `[n, h, w]`, uint8 or floats in [0, 1]; a map-style dataset of
+            PyTorch's kind, or two of them `(train, test)`, whose items are pairs of an image (Pillow's, an array or a
+            tensor) and a label; a Hugging Face split, or a dict of splits. Without a test split a part is held out.
+        workdir: the folder that keeps the run: results.json, pictures, checkpoints and the stored set. None makes a
+            temporary one, which is named.
+        fields: config fields by dotted name, such as `{"refine.uses": 4}` or `{"refine": {"uses": 4}}`
+            (`fsdd.fields()` has all); the rest are those of the CIFAR configs, which distil in one network and refine
+            over 125 (`fsdd.config.few_networks`).
+        ipc: synthetic images per class; 1 unless given here or in `fields`, as the following are.
+        method: "distill", "translate", "refine" or another of README's table; "refine".
+        image_size: side in pixels to which images are cropped and resized; 0 keeps images that are squares of one size.
+        seed: determines the whole run; 0.
 
     Returns:
         The stored set, as `fsdd.load` gives it.
@@ -63,103 +103,157 @@ def distill(
     Raises:
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
-    folder = pathlib.Path(workdir).expanduser()
-    config = _change(configs.few_networks(configs.default()), {"dataset": str(dataset)} | (fields or {}))
-    resolved = configs.resolve(config)
-    if pretraining := [stage for stage in resolved.stages if stage in configs.PRETRAINING]:
-        raise UserError(f"stages has {pretraining[0]!r}, which distils no set; call fsdd.pretrain for it")
-    run(resolved, folder)
-    return storage.load(folder / "synthetic.npz")
+    with arguments.named(**_ARGUMENTS):
+        given = arguments.gather(fields, ipc=ipc, method=method, image_size=image_size, seed=seed)
+        if "dataset" in given:
+            raise UserError(f"fields['dataset'] is {given['dataset']!r:.80}; allowed: the argument data in its place")
+        is_name = isinstance(data, str | pathlib.PurePath)
+        given["dataset"] = str(data) if is_name else handed_in.name_of(data)
+        config = configs.resolve(arguments.change(configs.few_networks(configs.default()), given))
+        if pretraining := [stage for stage in config.stages if stage in configs.PRETRAINING]:
+            raise UserError(f"stages has {pretraining[0]!r}, which distils no set; call fsdd.pretrain for it")
+        if workdir is not None:
+            folder = _folder(workdir)
+        real = None if is_name else handed_in.read(data, config.image_size)
+        if workdir is None:
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="fsdd-"))
+            notes.say(f"workdir: {folder}, a temporary folder; name a workdir to keep and to resume the run")
+        run(config, folder, given=real)
+        return stored_files.load(folder)
 
 
 def pretrain(
-    dataset: str | pathlib.Path, workdir: str | pathlib.Path, fields: dict[str, Any] | None = None
+    dataset: str | pathlib.Path, workdir: str | pathlib.Path, fields: Mapping[str, Any] | None = None
 ) -> pathlib.Path:
     """Pre-train a translator on cached subsets of a big set; a call that was interrupted continues from its workdir.
 
     Args:
-        dataset: as in `distill`.
+        dataset: a folder of images, an .npz of arrays, a TFDS set, or "digits".
         workdir: the folder that keeps the store, the record and the translator.
         fields: config fields by dotted name, such as `{"subsets.count": 100, "pretrain.steps": 5000}`. The rest are the
             paper's Table 1, hours of eight GPUs; `configs/pretrain_cpu.py` has values for 2 cores.
 
     Returns:
-        The translator's folder: the value of `translate.init` with which `distill`, by `{"method": "translate"}`,
-        adapts it.
+        The translator's folder: the value of `translate.init` with which `distill`, by `method="translate"`, adapts it.
 
     Raises:
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
-    folder = pathlib.Path(workdir).expanduser()
-    given = {"dataset": str(dataset), "stages": configs.PRETRAINING} | (fields or {})
-    run(configs.resolve(_change(configs.default(), given)), folder)
-    return folder / "translator"
-
-
-def _change(config: ml_collections.ConfigDict, fields: dict[str, Any]) -> ml_collections.ConfigDict:
-    """A config with some fields changed."""
-    table = configs.table()
-    for name, value in fields.items():
-        value = str(value) if isinstance(value, pathlib.PurePath) else value
-        if name not in table:
-            raise configs.unknown_field(name)
-        # Before the config makes a number of it: it takes False for 0.0.
-        configs.check_value(name, value)
-        config.update_from_flattened_dict({name: value})
-    return config
+    with arguments.named(dataset="dataset"):
+        if not isinstance(dataset, str | pathlib.PurePath):
+            raise UserError(f"dataset is {dataset!r:.80}; allowed: a path, a TFDS name or 'digits'")
+        folder = _folder(workdir)
+        given = {"dataset": str(dataset), "stages": configs.PRETRAINING} | arguments.flatten(fields)
+        run(configs.resolve(arguments.change(configs.default(), given)), folder)
+        return folder / "translator"
 
 
 def evaluate(
-    stored: storage.StoredSet,
+    stored: StoredSet | str | pathlib.Path,
     test_images: np.ndarray,
     test_labels: np.ndarray,
-    fields: dict[str, Any] | None = None,
-) -> np.ndarray:
+    fields: Mapping[str, Any] | None = None,
+) -> Accuracies:
     """Train fresh networks on a stored set and score them, as the run that made it did.
 
     Args:
-        stored: a set with its whitening, as `fsdd.load` gives it.
+        stored: a set with its whitening, as `fsdd.load` gives it, or what `fsdd.load` takes.
         test_images: pixels `[n, h, w, c]`, uint8 or floats in [0, 1].
         test_labels: int `[n]`, in the order of `stored.class_names`.
         fields: config fields by dotted name, such as `{"evaluate.networks": 5, "evaluate.architecture": "alexnet"}`;
-            the rest are those of the run that made the set (3 networks, if it scored none).
+            the rest are those of the run that made the set (3 networks, if it scored none). With a `protocol` among
+            them, what that decides is no longer the run's: `{"protocol": "plain_pixels"}` scores what 8-bit pixels and
+            hard labels are worth.
 
     Returns:
-        float64 `[networks]`: the share of test images that each classifies right after its last step.
+        For each network, the percentage of test images that it classifies right after its last step; their mean and
+        standard deviation.
 
     Raises:
         UserError: the set was loaded without its whitening, or images, labels or a field do not fit.
     """
-    images, labels = _accept_test_split(stored, test_images, test_labels)
-    config = configs.resolve(_change(_scored_as(stored), fields or {}))
-    if not config.evaluate.networks:
-        raise UserError("config.evaluate.networks is 0; allowed: at least 1")
-    environment.prepare()
-    network, recipe = scorers.build_scorer(config, len(stored.class_names))
-    settings, shares = config.evaluate, []
-    synthetic = training_sets.prepare(
-        stored.decoded, stored.classes, stored.whitening, settings.images, settings.labels
-    )
-    seen = training_sets.matching_whitening(stored.whitening, settings.images).apply(images)
-    steps = training.steps_of(recipe, len(synthetic))
-    with progress.bar(f"networks trained: {settings.networks}", settings.networks * steps) as bar:
-        for index in range(settings.networks):
-            key = keys.scoring_key(config.seed, index)[None]
+    with arguments.named():
+        stored = _accept_set(stored)
+        images, labels = _accept_test_split(stored, test_images, test_labels)
+        config = configs.resolve(_scored_as(stored, arguments.flatten(fields)))
+        if not config.evaluate.networks:
+            raise UserError("config.evaluate.networks is 0; allowed: at least 1")
+        environment.prepare()
+        synthetic, whitening = _prepare(stored, config)
+        seen, shares = whitening.apply(images), []
+        network, recipe = scorers.build_scorer(config, len(stored.class_names))
+        networks, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
+        with progress.bar(f"networks trained: {networks}", networks * steps) as bar:
+            for index in range(networks):
+                key = keys.scoring_key(config.seed, index)[None]
+                state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
+                shares.append(training.score(network, training.variables(state), seen, labels))
+        return Accuracies(100 * np.concatenate(shares), dict(config.evaluate.items()))
+
+
+def train(
+    stored: StoredSet | str | pathlib.Path, fields: Mapping[str, Any] | None = None, *, seed: int | None = None
+) -> Classifier:
+    """Train a network on a stored set: the first of those that `evaluate` trains and scores.
+
+    Args:
+        stored: a set with its whitening, as `fsdd.load` gives it, or what `fsdd.load` takes.
+        fields: as for `evaluate`.
+        seed: determines the network; that of the run that made the set unless given.
+
+    Returns:
+        The network, which takes pixels: `predict`, `logits`, `save`.
+
+    Raises:
+        UserError: the set was loaded without its whitening, or a field does not fit.
+    """
+    with arguments.named(seed="seed"):
+        stored = _accept_set(stored)
+        config = configs.resolve(_scored_as(stored, arguments.gather(fields, seed=seed)))
+        environment.prepare()
+        synthetic, whitening = _prepare(stored, config)
+        network, recipe = scorers.build_scorer(config, len(stored.class_names))
+        key = keys.scoring_key(config.seed, 0)[None]
+        with progress.bar("training", training.steps_of(recipe, len(synthetic))) as bar:
             state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
-            shares.append(training.score(network, training.variables(state), seen, labels))
-    return np.concatenate(shares)
+        variables = jax.tree.map(lambda leaf: leaf[0], training.variables(state))
+        architecture = classifiers.describe_network(config.evaluate, network)
+        return Classifier(stored.class_names, stored.image_shape, whitening, architecture, variables)
 
 
-def _accept_test_split(
-    stored: storage.StoredSet, test_images: np.ndarray, test_labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Test images as uint8 `[n, h, w, c]` and labels as int32 `[n]`, found fit for a stored set."""
+def _folder(workdir: Any) -> pathlib.Path:
+    if not isinstance(workdir, str | pathlib.PurePath) or not str(workdir):
+        raise UserError(f"workdir is {workdir!r:.80}; allowed: the path of a folder")
+    try:
+        return pathlib.Path(workdir).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"workdir is {str(workdir)!r}; allowed: the path of a folder ({error})") from error
+
+
+def _accept_set(stored: Any) -> StoredSet:
+    """A stored set that has its whitening."""
+    if isinstance(stored, str | pathlib.PurePath):
+        return stored_files.load(stored, need_whitening=True)
+    if not isinstance(stored, StoredSet):
+        raise UserError(f"stored is {stored!r:.80}; allowed: a fsdd.StoredSet, the folder of a run or a .npz of a set")
     if stored.whitening is None:
         raise UserError("the stored set has no whitening; load it from where its .whitening.npz is")
-    images = sources.accepted_images("test_images", np.asarray(test_images))
-    labels = sources.accepted_labels("test_labels", np.asarray(test_labels))
-    if images.shape[1:] != stored.pixels.shape[1:]:
-        raise UserError(f"test_images: of shape {list(images.shape[1:])}; allowed: {list(stored.pixels.shape[1:])}")
+    return stored
+
+
+def _prepare(stored: StoredSet, config: Resolved) -> tuple[SyntheticSet, Any]:
+    """What the networks of a config learn from, on the device, and what test images pass through."""
+    settings, synthetic = config.evaluate, jax.tree.map(jnp.asarray, stored.synthetic.decoded(stored.factor))
+    prepared = training_sets.prepare(synthetic, stored.classes, stored.whitening, settings.images, settings.labels)
+    return prepared, training_sets.matching_whitening(stored.whitening, settings.images)
+
+
+def _accept_test_split(stored: StoredSet, test_images: Any, test_labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Test images as uint8 `[n, h, w, c]` and labels as int32 `[n]`, found fit for a stored set."""
+    images = sources.accepted_images("test_images", _array("test_images", test_images))
+    labels = sources.accepted_labels("test_labels", _array("test_labels", test_labels))
+    if images.shape[1:] != stored.image_shape:
+        raise UserError(f"test_images: of shape {list(images.shape[1:])}; allowed: {list(stored.image_shape)}")
     if len(images) != len(labels) or not len(labels):
         raise UserError(f"test_labels: {len(labels)} for {len(images)} images; allowed: one for each, and at least one")
     if labels.max() >= len(stored.class_names):
@@ -167,13 +261,25 @@ def _accept_test_split(
     return images, labels
 
 
-def _scored_as(stored: storage.StoredSet) -> ml_collections.ConfigDict:
-    """The default config with what the run that made a set scored it by."""
-    config, made_by = configs.default(), legacy.modernise(stored.provenance.get("config", {}))
-    wanted = {name for name in configs.table() if name.startswith("evaluate.")} - {"evaluate.stages"}
+def _array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{name} is no array, or has rows of several shapes; allowed: an array") from error
+
+
+def _scored_as(stored: StoredSet, given: dict[str, Any]) -> ml_collections.ConfigDict:
+    """The default config with what the run that made a set scored it by, and with some fields given."""
+    made_by = stored.provenance.get("config", {})
+    config, made_by = configs.default(), legacy.modernise(made_by if isinstance(made_by, dict) else {})
+    table = configs.table()
+    wanted = {name for name in table if name.startswith("evaluate.")} - {"evaluate.stages"}
     wanted |= {"dataset", "seed", "mirror", "network.width"}
+    if "protocol" in given:
+        # A run's config holds what its own protocol filled in, which the one that is given replaces.
+        wanted -= {name for name in wanted if isinstance(table[name].default, ByProtocol)}
     if not made_by.get("evaluate.networks"):
         # It scored none: as many as the default then.
         wanted -= {"evaluate.networks"}
     config.update_from_flattened_dict({name: made_by[name] for name in wanted if name in made_by})
-    return config
+    return arguments.change(config, given)

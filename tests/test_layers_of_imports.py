@@ -28,6 +28,9 @@ ALLOWED = {
     "pretraining": BELOW_RUNS,
     "api": {*BELOW_RUNS, "distilling", "pretraining"},
     "integrations": {"api", "io"},
+    "exports": {"core", "integrations", "io"},
+    # The command of exports.
+    "export": {"exports"},
     # It connects the processes of a job, and looks into stores.
     "main": {"assembly", "api", "config", "io", "pretraining"},
 }

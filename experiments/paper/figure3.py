@@ -11,7 +11,7 @@ import pathlib
 
 from experiments import cells
 from experiments.paper import figure1
-from fsdd.io import pictures, stored_set
+from fsdd.io import pictures, stored_files
 
 ROWS = ("one_net", "without_adaptation", "with_adaptation", "refine")
 
@@ -19,7 +19,7 @@ ROWS = ("one_net", "without_adaptation", "with_adaptation", "refine")
 def draw(root: pathlib.Path, path: pathlib.Path, dataset: str, ipc: int) -> bool:
     """Draw the sets that are in the workdirs of a scale's root; whether there is any."""
     files = {name: root / cells.cell_name(name, dataset, ipc) / "synthetic.npz" for name in ROWS}
-    sets = {cells.METHODS[name].title: stored_set.load(file) for name, file in files.items() if file.is_file()}
+    sets = {cells.METHODS[name].title: stored_files.load(file) for name, file in files.items() if file.is_file()}
     if sets:
         first = next(iter(sets.values()))
         pictures.grid(path, {title: one.pixels for title, one in sets.items()}, first.classes, first.class_names)

@@ -25,7 +25,7 @@ from fsdd import config as configs
 from fsdd.assembly import environment, scorers
 from fsdd.data import sources
 from fsdd.evaluation import continual
-from fsdd.io import progress, provenance, stored_set, workdir
+from fsdd.io import progress, provenance, stored_files, workdir
 
 ROWS = ("random", "herding", "baseline", "one_net", "without_adaptation", "with_adaptation", "refine")
 _DATASETS = {"smoke": "digits", "cpu": "cifar10", "paper": "cifar100"}
@@ -67,10 +67,12 @@ def learn(row: str, order: int, arguments: argparse.Namespace, root: pathlib.Pat
             sweep.borrow(config, place / f"{other}{suffix}", folder)
         results = api.run(config, folder)
         seconds.append(round(sum(stage["wall_seconds"] for stage in results["stages"].values()), 2))
-        kept = stored_set.load(folder / "synthetic.npz", need_whitening=True)
+        kept = stored_files.load(folder / "synthetic.npz", need_whitening=True)
         whitening = whitening or kept.whitening
         images = whitening.apply(kept.whitening.invert(np.asarray(kept.decoded.images)))
-        arrivals.append(continual.Arrival(classes, kept.decoded.replace(images=jax.numpy.asarray(images))))
+        arrivals.append(
+            continual.Arrival(classes, jax.tree.map(jax.numpy.asarray, kept.decoded.replace(images=images)))
+        )
     _, recipe = scorers.build_scorer(config, data.num_classes)
     images, key = whitening.apply(data.test_images), jax.random.key(order)
     with progress.bar(f"{row}, networks trained", len(arrivals), unit="network") as bar:

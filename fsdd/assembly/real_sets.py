@@ -9,24 +9,36 @@ from fsdd.core import whitening
 from fsdd.data import sources
 from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
+from fsdd.io import notes
 
 
-def load_real_set(config: Resolved, test_fraction: float = 0.0, validation_fraction: float = 0.0) -> RealSet:
-    """The real set that a config names, with the classes that it asks for; notes on the set are printed.
+def load_real_set(
+    config: Resolved, test_fraction: float = 0.0, validation_fraction: float = 0.0, given: RealSet | None = None
+) -> RealSet:
+    """The real set that a config names, with the classes that it asks for; notes on the set are logged.
+
+    Args:
+        config: resolved.
+        test_fraction: the part of each class held out where there is no test split.
+        validation_fraction: the part of the training images that takes the place of the test split.
+        given: a set of the size that the config asks for, to be taken instead of one that is read.
 
     Raises:
         UserError: the set cannot be read, or lacks one of the classes.
     """
-    data = sources.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        test_fraction=test_fraction,
-        validation_fraction=validation_fraction,
-        seed=config.seed,
-    )
+    if given is not None:
+        data = sources.complete(given, test_fraction, validation_fraction, config.seed)
+    else:
+        data = sources.load(
+            config.dataset,
+            data_dir=config.data_dir,
+            image_size=config.image_size,
+            test_fraction=test_fraction,
+            validation_fraction=validation_fraction,
+            seed=config.seed,
+        )
     for note in data.notes:
-        print(note, flush=True)
+        notes.say(note)
     if not config.classes:
         return data
     if max(config.classes) >= data.num_classes:
@@ -37,14 +49,14 @@ def load_real_set(config: Resolved, test_fraction: float = 0.0, validation_fract
     return data.only(config.classes)
 
 
-def load_target_set(config: Resolved) -> RealSet:
-    """The set to distil, with its test split.
+def load_target_set(config: Resolved, given: RealSet | None = None) -> RealSet:
+    """The set to distil, with its test split; `given` as in `load_real_set`.
 
     Raises:
         UserError: the set does not fit the config: it has no test images, too few of a class, or images that cannot be
             whitened.
     """
-    data = load_real_set(config, config.test_fraction, config.validation_fraction)
+    data = load_real_set(config, config.test_fraction, config.validation_fraction, given)
     if not len(data.test_images) and config.evaluate.networks:
         raise UserError(
             f"config.test_fraction is {config.test_fraction}, which leaves {data.name} no test images; allowed: a "

@@ -50,7 +50,15 @@ def load(
     for name, value in (("test_fraction", test_fraction), ("validation_fraction", validation_fraction)):
         if not 0 <= value < 1:
             raise UserError(f"{name}: {value}; allowed are 0 and numbers above 0 and below 1")
-    real = _read(dataset, data_dir, image_size)
+    return complete(_read(dataset, data_dir, image_size), test_fraction, validation_fraction, seed)
+
+
+def complete(real: RealSet, test_fraction: float, validation_fraction: float, seed: int) -> RealSet:
+    """A set, which may have no test images, checked and with those held out that `load` holds out.
+
+    Raises:
+        UserError: it does not keep the promises of `RealSet`.
+    """
     _check(real)
     if test_fraction and not len(real.test_images):
         real = _hold_out(real, test_fraction, seed, "no test split; held out")

@@ -13,7 +13,7 @@ from fsdd.config import Resolved
 from fsdd.core import synthetic_set
 from fsdd.core.whitening import Whitening
 from fsdd.data.real_set import RealSet
-from fsdd.io import whitening_files, workdir
+from fsdd.io import notes, whitening_files, workdir
 from fsdd.methods import streams
 from fsdd.methods.nfr import Objective
 
@@ -52,8 +52,8 @@ class Context:
         return self.folder / stage if ipc == self.config.ipc else self.folder / stage / f"ipc{ipc}"
 
 
-def prepare(config: Resolved, folder: pathlib.Path) -> Context:
-    """Check a config against the workdir and the data, and whiten the data.
+def prepare(config: Resolved, folder: pathlib.Path, given: RealSet | None = None) -> Context:
+    """Check a config against the workdir and the data, and whiten the data; `given` is taken for the data, if any.
 
     Raises:
         UserError: something does not fit; nothing on disk has changed then.
@@ -63,16 +63,16 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Context:
     translates = "translate" in config.stages and not (folder / "translate" / "result.json").is_file()
     if translates:
         translators.check(config, "translate.init", distilled_here="distill" in config.stages)
-    data = real_sets.load_target_set(config)
+    data = real_sets.load_target_set(config, given)
     _check_data(config, folder, data)
     if translates:
         translators.check_fit(config, config.translate.init, data.image_shape)
         line = translators.describe_mismatch(config, config.translate.init) if "distill" in config.stages else None
         if line:
-            print(line, flush=True)
+            notes.say(line)
     elif config.translate.init != "fresh" and "translate" not in config.stages:
         unused = f"config.translate.init is {config.translate.init!r}, and is not used: no stage translates"
-        print(f"{unused}, as it does with config.method='translate'", flush=True)
+        notes.say(f"{unused}, as it does with config.method='translate'")
     workdir.create(folder)
     identity = data.identity()
     workdir.write(folder / "data.json", identity)

@@ -17,18 +17,21 @@ import numpy as np
 from fsdd import config as configs
 from fsdd.config import Resolved
 from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.data.real_set import RealSet
 from fsdd.distilling import context as contexts
 from fsdd.distilling import estimate, records, scoring, starts
 from fsdd.distilling.context import Context
-from fsdd.io import pictures, provenance, stored_set, workdir
+from fsdd.io import notes, pictures, provenance, stored_files, workdir
+from fsdd.io.stored_set import StoredSet
 
 
-def run(config: Resolved, folder: pathlib.Path) -> dict[str, Any]:
+def run(config: Resolved, folder: pathlib.Path, given: RealSet | None = None) -> dict[str, Any]:
     """Do what is not done yet of a config's stages and evaluations, and store the set.
 
     Args:
         config: resolved.
         folder: the workdir; made if it is not there.
+        given: the set to distil, where it is not to be read from what the config names.
 
     Returns:
         What `<workdir>/results.json` holds.
@@ -36,9 +39,9 @@ def run(config: Resolved, folder: pathlib.Path) -> dict[str, Any]:
     Raises:
         UserError: the workdir or the data is bad; what was on disk is still there.
     """
-    context = contexts.prepare(config, folder)
+    context = contexts.prepare(config, folder, given)
     if line := estimate.describe(context):
-        print(line, flush=True)
+        notes.say(line)
     sets = run_stages(context)
     last = list(sets)[-1]
     results = {
@@ -57,6 +60,7 @@ def run(config: Resolved, folder: pathlib.Path) -> dict[str, Any]:
             seconds = {"distilling_seconds": round(records.seconds_until(context, name), 2)}
             results["evaluations"].append(scorer.score(name, sets[name]) | seconds)
             workdir.write(folder / "results.json", results)
+    stored_files.add_provenance(folder / stored_files.NAME, {"evaluations": results["evaluations"]})
     workdir.write(folder / "results.json", results)
     return results
 
@@ -86,7 +90,7 @@ def _store(context: Context, synthetic: SyntheticSet, results: dict[str, Any]) -
         for stage, result in results["stages"].items()
     }
     facts = {name: results[name] for name in ("config", "seed", "device", "versions", "finished")}
-    final = stored_set.StoredSet(
+    final = StoredSet(
         jax.tree.map(np.asarray, synthetic),
         context.whitening,
         context.data.class_names,
@@ -94,7 +98,7 @@ def _store(context: Context, synthetic: SyntheticSet, results: dict[str, Any]) -
         facts | {"dataset": context.data.name, "stages": figures},
         factor=context.config.factor,
     )
-    stored_set.save(final, context.folder / "synthetic.npz")
+    stored_files.save(final, context.folder / stored_files.NAME)
 
 
 def _draw(context: Context, sets: dict[str, SyntheticSet], results: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from fsdd.assembly import keys, objectives, real_sets
 from fsdd.config import Resolved
 from fsdd.core.whitening import Whitening
 from fsdd.data.real_set import RealSet
-from fsdd.io import provenance, whitening_files, workdir
+from fsdd.io import notes, provenance, whitening_files, workdir
 from fsdd.methods import optimisers, streams
 from fsdd.methods.lanes import LaneDistiller, Recipe
 from fsdd.pretraining import store
@@ -89,7 +89,7 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Cache:
     limits = Limits(*(config.subsets[field.name] for field in dataclasses.fields(Limits)))
     sampler = Sampler(data.train_labels, data.num_classes, limits, config.seed)
     for note in sampler.notes:
-        print(note, flush=True)
+        notes.say(note)
     big_set = identity(data)
     workdir.compare(folder, card and card.get("set"), big_set, f"another {config.dataset}: its ")
     workdir.create(folder)
@@ -144,7 +144,7 @@ def read_whole_shards(folder: pathlib.Path, known: Iterable[store.Shard] = ()) -
     """The store's shards; damaged ones are named and put aside, so that their subsets are made again."""
     whole, damaged = store.shards(folder, known)
     for path, reason in damaged.items():
-        print(f"{path} is damaged ({reason}): moved to {folder / 'damaged'}, its subsets are made again", flush=True)
+        notes.say(f"{path} is damaged ({reason}): moved to {folder / 'damaged'}, its subsets are made again")
     if damaged:
         store.set_aside(folder, damaged)
     return whole

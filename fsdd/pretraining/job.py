@@ -16,7 +16,7 @@ from fsdd import config as configs
 from fsdd.assembly import translators
 from fsdd.config import Resolved
 from fsdd.errors import UserError
-from fsdd.io import provenance, workdir
+from fsdd.io import notes, provenance, workdir
 from fsdd.pretraining import cache as caches
 from fsdd.pretraining import filling, forecast, learning
 from fsdd.pretraining.cache import Cache
@@ -61,14 +61,14 @@ def _run_stages(cache: Cache, folder: pathlib.Path, stages: tuple[str, ...]) -> 
     interleaved = set(stages) == {"cache", "pretrain"} and config.pretrain.rounds > 1
     if "cache" in stages:
         left = caches.pending(cache, caches.read_shards(cache), config.subsets.count)
-        print(forecast.describe_cache(cache, left), flush=True)
+        notes.say(forecast.describe_cache(cache, left))
         if not interleaved:
             # Whoever goes on to pre-train needs the shares of the others, and a job ends when its first process does.
             fill = learning.fill if "pretrain" in stages or jax.process_count() > 1 else filling.fill
             fill(cache, config.subsets.count)
     if "pretrain" in stages:
         if not (folder / "pretrain" / "result.json").is_file():
-            print(forecast.describe_pretraining(cache), flush=True)
+            notes.say(forecast.describe_pretraining(cache))
         figures["pretrain"] = learning.run(cache, folder, interleaved)
     return {"cache": summarise(caches.read_shards(cache))} | figures
 

@@ -16,7 +16,7 @@ from fsdd.data import sources
 from fsdd.distilling import context as contexts
 from fsdd.distilling import estimate, records
 from fsdd.errors import UserError
-from fsdd.io import report, stored_set
+from fsdd.io import report, stored_files
 
 FIELDS = {
     "dataset": "digits",
@@ -145,11 +145,13 @@ def test_an_adapted_translator_starts_another_run(finished, tmp_path):
 def test_the_api_scores_a_stored_set_as_its_run_did(finished):
     folder, results = finished
     data = sources.load("digits")
-    saved = stored_set.load(folder / "synthetic.npz")
-    shares = fsdd.evaluate(saved, data.test_images, data.test_labels)
-    np.testing.assert_allclose(100 * shares, results["evaluations"][-1]["accuracies"], atol=0.006)
+    saved = stored_files.load(folder / "synthetic.npz")
+    scored = fsdd.evaluate(saved, data.test_images, data.test_labels)
+    assert scored.mean == pytest.approx(results["evaluations"][-1]["mean"], abs=0.006)
+    assert scored.std == pytest.approx(results["evaluations"][-1]["std"], abs=0.006)
+    np.testing.assert_allclose(scored, results["evaluations"][-1]["accuracies"], atol=0.006)
     # Ten images teach far more than chance.
-    assert (shares > 0.3).all() and shares[0] != shares[1]
+    assert min(scored) > 30 and scored[0] != scored[1]
 
 
 @pytest.mark.parametrize(
@@ -160,11 +162,16 @@ def test_the_api_scores_a_stored_set_as_its_run_did(finished):
         (np.zeros((3, 8, 8), np.uint8), [0, 1], {}, "2 for 3 images"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1, 10], {}, "label 10; allowed: 0 to 9"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.networks": 0}, "networks is 0; allowed: at least 1"),
-        (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.norm": "layer"}, "config.evaluate.norm is 'layer'"),
+        (
+            np.zeros((3, 8, 8), np.uint8),
+            [0, 1, 2],
+            {"evaluate.norm": "layer"},
+            r"^fields\['evaluate.norm'\] is 'layer'",
+        ),
     ],
 )
 def test_what_the_api_cannot_score_is_one_line(finished, images, labels, fields, words):
-    saved = stored_set.load(finished[0] / "synthetic.npz")
+    saved = stored_files.load(finished[0] / "synthetic.npz")
     with pytest.raises(fsdd.UserError, match=words):
         fsdd.evaluate(saved, images, np.array(labels), fields)
 
@@ -174,7 +181,7 @@ def test_the_api_distils(tmp_path):
     made = fsdd.distill("digits", tmp_path, {name: value for name, value in fields.items() if name != "dataset"})
     data = sources.load("digits")
     # A run that scored none says nothing of how many: three.
-    assert fsdd.evaluate(made, data.test_images, data.test_labels, {"evaluate.steps": 2}).shape == (3,)
+    assert fsdd.evaluate(made, data.test_images, data.test_labels, {"evaluate.steps": 2}).values.shape == (3,)
     assert made.pixels.shape == (10, 8, 8, 1)
     given = configs.flat(configs.few_networks(configs.default())) | {"dataset": "digits"} | fields
     assert (
@@ -193,7 +200,7 @@ def test_the_api_takes_paths_and_the_home_folder(tmp_path, monkeypatch):
     made = fsdd.distill(tmp_path / "mine.npz", "~/run", fields)
     assert made.pixels.shape == (10, 8, 8, 1)
     assert (tmp_path / "run" / "synthetic.npz").is_file()
-    with pytest.raises(fsdd.UserError, match=r"config\.data_dir is 5; allowed: the path of a folder"):
+    with pytest.raises(fsdd.UserError, match=r"^fields\[.data_dir.\] is 5; allowed: the path of a folder"):
         fsdd.distill("digits", tmp_path / "other", {"data_dir": 5})
 
 

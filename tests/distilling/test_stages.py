@@ -62,7 +62,7 @@ def test_small_images_are_stored_and_come_back_large(pooled):
     np.testing.assert_allclose(stored.pixels, wanted, atol=1e-6)
     data = sources.load("digits", test_fraction=0.2)
     fields = {"evaluate.networks": 1, "evaluate.steps": 3}
-    assert fsdd.evaluate(stored, data.test_images, data.test_labels, fields).shape == (1,)
+    assert fsdd.evaluate(stored, data.test_images, data.test_labels, fields).values.shape == (1,)
 
 
 def test_a_set_for_plain_images_keeps_its_labels_and_is_scored_by_its_pixels(tmp_path):
@@ -80,7 +80,7 @@ def test_a_set_for_plain_images_keeps_its_labels_and_is_scored_by_its_pixels(tmp
     # What an image viewer shows is all that networks see: values between the levels of 8 bits change nothing.
     data = sources.load("digits")
     shares = fsdd.evaluate(stored, data.test_images, data.test_labels)
-    np.testing.assert_allclose(100 * shares, results["evaluations"][-1]["accuracies"], atol=0.006)
+    np.testing.assert_allclose(shares, results["evaluations"][-1]["accuracies"], atol=0.006)
     shown = stored.whitening.apply(stored.eight_bits)
     rounded = dataclasses.replace(stored, synthetic=stored.synthetic.replace(images=shown))
     np.testing.assert_array_equal(fsdd.evaluate(rounded, data.test_images, data.test_labels), shares)

@@ -20,12 +20,14 @@ from fsdd.core.whitening import Whitening
 from fsdd.data.folder import load_folder
 from fsdd.errors import UserError
 from fsdd.integrations import image_folder
-from fsdd.io import stored_set as io
+from fsdd.io import stored_files as io
+from fsdd.io.stored_set import StoredSet
 
+SHARED = ("class_names", "channel_mean", "channel_std")
 PROVENANCE = {"seed": 3, "device": "cpu", "config": {"ipc": 2, "recipe": "1 Net"}, "seconds": 1.5}
 
 
-def make(kind="zca", num_classes=3, ipc=2, side=4, channels=3, names=None, seed=0) -> io.StoredSet:
+def make(kind="zca", num_classes=3, ipc=2, side=4, channels=3, names=None, seed=0) -> StoredSet:
     """A set whose pixels partly leave [0, 1], with a whitening fitted on random images."""
     rng = np.random.default_rng(seed)
     train = rng.integers(0, 256, (40, side, side, channels), np.uint8)
@@ -34,7 +36,7 @@ def make(kind="zca", num_classes=3, ipc=2, side=4, channels=3, names=None, seed=
     images = whitening.apply(rng.uniform(-0.2, 1.2, (len(classes), side, side, channels)).astype(np.float32))
     labels = initial_labels(classes, num_classes) + rng.normal(0, 0.01, (len(classes), num_classes)).astype(np.float32)
     names = names or tuple(f"name {index}" for index in range(num_classes))
-    return io.StoredSet(SyntheticSet(images, labels), whitening, names, classes, PROVENANCE)
+    return StoredSet(SyntheticSet(images, labels), whitening, names, classes, PROVENANCE)
 
 
 def rewrite(path, **changes):
@@ -67,7 +69,7 @@ def sets(draw):
     # Names of letters of any script; NumPy's strings end at a trailing NUL.
     names = draw(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc"))), min_size=4, max_size=4))
     synthetic = SyntheticSet(array(n, side, side, channels), array(n, num_classes))
-    return io.StoredSet(synthetic, whitening, names[:num_classes], np.repeat(np.arange(num_classes), ipc), PROVENANCE)
+    return StoredSet(synthetic, whitening, names[:num_classes], np.repeat(np.arange(num_classes), ipc), PROVENANCE)
 
 
 @settings(max_examples=40, deadline=None)
@@ -125,10 +127,10 @@ def test_plain_numpy_reads_it_without_fsdd(tmp_path):
         "for key, entry in says.items():\n"
         "    assert entry['shape'] == list(file[key].shape) and entry['dtype'] == str(file[key].dtype), key\n"
         "    assert len(entry['meaning']) > 15\n"
-        "assert abs(file['images'] / 255 - file['pixels']).max() <= 1 / 510 + 1e-6\n"
+        "assert abs(file['eight_bits'] / 255 - file['pixels']).max() <= 1 / 510 + 1e-6\n"
         "assert 0 <= file['pixels'].min() and file['pixels'].max() <= 1\n"
         "matrices = numpy.load('set.whitening.npz')\n"
-        "flat = file['whitened'].reshape(6, -1) @ matrices['inverse'] + matrices['mean']\n"
+        "flat = file['train_images'].reshape(6, -1) @ matrices['inverse'] + matrices['mean']\n"
         "pixels = flat.reshape(file['pixels'].shape) * file['channel_std'] + file['channel_mean']\n"
         "assert abs(pixels.clip(0, 1) - file['pixels']).max() < 1e-5\n"
         "assert file['class_names'].tolist() == ['name 0', 'name 1', 'name 2']\n"
@@ -140,12 +142,13 @@ def test_plain_numpy_reads_it_without_fsdd(tmp_path):
 def test_description_and_example(tmp_path):
     io.save(make(), tmp_path / "set.npz")
     description = json.loads((tmp_path / "set.json").read_text())
-    assert description["format_version"] == 1
+    assert description["format_version"] == 2
     assert description["provenance"] == PROVENANCE
     assert description["whitening"]["kind"] == "zca" and description["whitening"]["file"] == "set.whitening.npz"
-    assert description["labels"]["rows_whose_highest_label_is_not_their_class"] == 0
+    assert description["train_labels"]["rows_whose_highest_label_is_not_their_class"] == 0
     compile("\n".join(description["load_for_pytorch"]), "example", "exec")
     assert "numpy.load('set.npz')" in description["load_for_pytorch"][1]
+    assert set(description["arrays"]) == {"train_images", "train_labels", "pixels", "eight_bits", "classes", *SHARED}
 
 
 def test_zca_matrices_stay_out_of_the_main_file(tmp_path):
@@ -213,25 +216,37 @@ DEFECTS = {
         lambda p: (np.save(p.with_suffix(".npy"), np.zeros(3)), p.with_suffix(".npy").replace(p)),
         "set.npz: not a readable .npz",
     ),
-    "pickles": (lambda p: rewrite(p, labels=np.array([{}])), "set.npz: not a readable .npz"),
-    "missing": (lambda p: rewrite(p, labels=None, pixels=None), "set.npz: has no array pixels, labels"),
-    "labels": (lambda p: rewrite(p, labels=np.zeros((6, 2), "f")), "set.npz: labels is float32 of shape (6, 2)"),
-    "dtype": (lambda p: rewrite(p, labels=np.zeros((6, 3))), "set.npz: labels is float64"),
-    "images": (lambda p: rewrite(p, whitened=np.zeros((6, 16), "f")), "set.npz: whitened images have shape (6, 16)"),
+    "pickles": (lambda p: rewrite(p, train_labels=np.array([{}])), "set.npz: not a readable .npz"),
+    "missing": (lambda p: rewrite(p, train_labels=None, pixels=None), "set.npz: has no array train_labels, pixels"),
+    "labels": (
+        lambda p: rewrite(p, train_labels=np.zeros((6, 2), "f")),
+        "set.npz: train_labels is float32 of shape (6, 2)",
+    ),
+    "dtype": (lambda p: rewrite(p, train_labels=np.zeros((6, 3))), "set.npz: train_labels is float64"),
+    "images": (lambda p: rewrite(p, train_images=np.zeros((6, 16), "f")), "set.npz: train_images is of shape (6, 16)"),
     "pixels": (lambda p: rewrite(p, pixels=np.zeros((6, 4, 4, 1), "f")), "set.npz: pixels is float32"),
     "range": (lambda p: rewrite(p, pixels=np.full((6, 4, 4, 3), 2, "f")), "set.npz: pixels leave [0, 1]"),
     "classes": (lambda p: rewrite(p, classes=np.zeros(5, int)), "set.npz: classes is int64 of shape (5,)"),
     "order": (lambda p: rewrite(p, classes=np.array([0, 1] * 3)), "set.npz: classes are not sorted"),
     "class 3": (lambda p: rewrite(p, classes=np.array([0, 0, 1, 1, 3, 3])), "set.npz: classes are not sorted within"),
     "uneven": (lambda p: rewrite(p, classes=np.array([0, 0, 0, 1, 2, 2])), "set.npz: classes have different numbers"),
-    "finite": (lambda p: rewrite(p, labels=np.full((6, 3), np.nan, "f")), "set.npz: images or labels are not finite"),
-    "std": (lambda p: rewrite(p, channel_std=np.ones(1, "f")), "set.npz: channel_std is float32 of shape (1,)"),
-    "changed": (lambda p: rewrite(p, labels=np.ones((6, 3), "f")), "set.npz: is not the file that set.json describes"),
+    "finite": (lambda p: rewrite(p, train_labels=np.full((6, 3), np.nan, "f")), "set.npz: train_labels is not finite"),
+    "std": (
+        lambda p: rewrite(p, channel_std=np.ones(1, "f")),
+        "set.npz: whitening.channel_std is float32 of shape (1,)",
+    ),
+    "changed": (
+        lambda p: rewrite(p, train_labels=np.ones((6, 3), "f")),
+        "set.npz: is not the file that set.json describes",
+    ),
     "no json": (lambda p: p.with_suffix(".json").unlink(), "set.json: no such file"),
     "bad json": (lambda p: p.with_suffix(".json").write_text("{"), "set.json: not a readable JSON"),
     "bytes": (lambda p: p.with_suffix(".json").write_bytes(b"\xff\xfe\xfd"), "set.json: not a readable JSON"),
     "list": (lambda p: p.with_suffix(".json").write_text("[]"), "set.json: format_version is None"),
-    "version": (lambda p: p.with_suffix(".json").write_text('{"format_version": 9}'), "format_version is 9; this fsdd"),
+    "version": (
+        lambda p: p.with_suffix(".json").write_text('{"format_version": 9}'),
+        "format_version is 9; this fsdd reads 1 to 2",
+    ),
     "bare": (lambda p: p.with_suffix(".json").write_text('{"format_version": 1}'), "set.json: has no provenance"),
     "whitening": (
         lambda p: p.with_suffix(".json").write_text(
@@ -241,7 +256,7 @@ DEFECTS = {
     ),
     "matrix": (
         lambda p: rewrite(p.with_suffix(".whitening.npz"), inverse=np.zeros((2, 2), "f")),
-        "set.npz: inverse is float32 of shape (2, 2); expected float32 of shape (48, 48)",
+        "set.npz: whitening.inverse is float32 of shape (2, 2); allowed: float32 of shape (48, 48)",
     ),
     "matrices": (lambda p: rewrite(p.with_suffix(".whitening.npz"), mean=None), "set.whitening.npz: has no array mean"),
     "other": (
@@ -336,7 +351,7 @@ def test_image_folder_refusals(tmp_path):
 
 def test_a_set_that_does_not_fit_together_is_refused():
     stored = make()
-    with pytest.raises(ValueError, match="needs a whitening or pixels"):
+    with pytest.raises(UserError, match="whitening is None and so is pixels"):
         dataclasses.replace(stored, whitening=None, pixels=None)
-    with pytest.raises(ValueError, match="labels is float32 of shape"):
+    with pytest.raises(UserError, match=r"synthetic\.labels is float32 of shape"):
         dataclasses.replace(stored, class_names=("only", "two"))
