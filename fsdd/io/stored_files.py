@@ -53,6 +53,11 @@ _FORMULAS = {
 }
 
 
+def formula(kind: str) -> str:
+    """How pixels become `train_images`, by the kind of whitening."""
+    return _FORMULAS[kind]
+
+
 def save(stored: StoredSet, path: str | pathlib.Path) -> None:
     """Write `<name>.npz`, `<name>.json` and, for a ZCA whitening, `<name>.whitening.npz`.
 
@@ -191,7 +196,7 @@ def _describe(stored: StoredSet, arrays: dict[str, np.ndarray], name: str) -> di
         },
         "factor": stored.factor,
         "stored_numbers": {"images": int(stored.synthetic.images.size), "labels": int(stored.synthetic.labels.size)},
-        "whitening": {"kind": kind, "formula": _FORMULAS[kind]},
+        "whitening": {"kind": kind, "formula": formula(kind)},
         "provenance": stored.provenance,
     }
 
