@@ -161,7 +161,7 @@ def test_the_api_scores_a_stored_set_as_its_run_did(finished):
         (np.zeros((3, 9, 9), np.uint8), [0, 1, 2], {}, r"shape \[9, 9, 1\]; allowed: \[8, 8, 1\]"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1], {}, "2 for 3 images"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1, 10], {}, "label 10; allowed: 0 to 9"),
-        (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.networks": 0}, "networks is 0; allowed: at least 1"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 1, 2], {"evaluate.networks": 0}, "networks'\\] is 0; allowed: at least 1"),
         (
             np.zeros((3, 8, 8), np.uint8),
             [0, 1, 2],
@@ -188,7 +188,7 @@ def test_the_api_distils(tmp_path):
         json.loads((tmp_path / "results.json").read_text())["config"].items()
         >= {name: given[name] for name in ("refine.networks", "refine.uses", "distill.steps")}.items()
     )
-    with pytest.raises(fsdd.UserError, match=r"distill\.stepss is not a field.*distill\.steps"):
+    with pytest.raises(fsdd.UserError, match=r"distill\.stepss.\] is not a field.*distill\.steps"):
         fsdd.distill("digits", tmp_path, {"distill.stepss": 3})
 
 
