@@ -31,13 +31,17 @@ def whiten(pixels):  # test images [n, h, w, c] have to pass through the set's w
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
-def augment(x):  # one of: turned by 15 degrees, scaled by 1.2, shifted by an eighth, contrast and brightness; mirrored
-    draw, kind = torch.rand(5, len(x), 1) * 2 - 1, torch.randint(4, ())
+def augment(x):  # one kind a step: turned, scaled, shifted, other contrast and brightness, or a square cut out
+    draw, kind, side = torch.rand(5, len(x), 1) * 2 - 1, torch.randint(5, ()), torch.arange(x.shape[2])
     if kind == 3:
         mean, (contrast, brightness) = x.mean((1, 2, 3), keepdim=True), draw[:2, :, :, None, None] / 2
         x = (x - mean) * (1 + contrast) + mean + brightness
+    if kind == 4:
+        near = [(side - (1 + centre) / 2 * len(side) + 0.5).abs() < len(side) / 4 for centre in draw[:2]]
+        x = x * ~(near[0][:, None, :, None] & near[1][:, None, None, :])
     angle, scale = draw[0] * math.radians(15) * (kind == 0), 1.2 ** (draw[1:3] * (kind == 1))
-    shift, sign = 0.25 * draw[3:5] * (kind == 2), torch.where((draw[0] > 0) & config["mirror"], -1.0, 1.0)
+    whole = (draw[3:5] * (len(side) // 8 + 0.5)).round() * 2 / len(side)  # by up to an eighth, in whole pixels
+    shift, sign = whole * (kind == 2), torch.where((draw[0] > 0) & config["mirror"], -1.0, 1.0)
     rows = [sign * angle.cos() * scale[0], -angle.sin(), shift[0], sign * angle.sin(), angle.cos() * scale[1], shift[1]]
     grid = nn.functional.affine_grid(torch.cat(rows, 1).reshape(-1, 2, 3), x.shape, align_corners=False)
     return nn.functional.grid_sample(x, grid, align_corners=False)
