@@ -81,7 +81,7 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Cache:
     """
     workdir.check_place(folder)
     folder = folder / "cache"
-    card = workdir.read(folder / "card.json")
+    card = workdir.read(folder / "card.json", {"config": dict, "set": dict})
     fields = store_fields(config)
     workdir.compare(folder, configs.compatible(card and card.get("config"), fields), fields)
     data = real_sets.load_real_set(config)
