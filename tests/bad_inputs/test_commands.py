@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 import refusals
-
 import runs
+
 from fsdd import config as configs
 from fsdd import main
 from fsdd.errors import UserError

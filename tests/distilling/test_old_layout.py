@@ -10,8 +10,8 @@ import tarfile
 
 import numpy as np
 import pytest
-
 import runs
+
 from fsdd import config as configs
 from fsdd.assembly import translators
 from fsdd.errors import UserError

@@ -6,9 +6,9 @@ import pathlib
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import runs
 
 import fsdd
-import runs
 from fsdd.errors import UserError
 from fsdd.io import checkpoint, report
 from fsdd.pretraining import store

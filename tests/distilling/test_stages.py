@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
+import runs
 
 import fsdd
-import runs
 from fsdd import config as configs
 from fsdd.assembly import keys
 from fsdd.data import sources
