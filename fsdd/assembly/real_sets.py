@@ -6,7 +6,7 @@ import numpy as np
 
 from fsdd.config import Resolved
 from fsdd.core import whitening
-from fsdd.data import sources
+from fsdd.data import classes, sources
 from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
 
@@ -24,17 +24,26 @@ def load_real_set(config: Resolved, test_fraction: float = 0.0, validation_fract
         test_fraction=test_fraction,
         validation_fraction=validation_fraction,
         seed=config.seed,
+        pixel_range=config.pixel_range,
+        alpha_background=config.alpha_background,
     )
-    for note in data.notes:
-        print(note, flush=True)
-    if not config.classes:
-        return data
-    if max(config.classes) >= data.num_classes:
+    if config.classes and max(config.classes) >= data.num_classes:
         raise UserError(
             f"config.classes is {config.classes}; allowed: some of 0 to {data.num_classes - 1}, the classes of "
             f"{data.name}"
         )
-    return data.only(config.classes)
+    data = data.only(config.classes) if config.classes else data
+    for line in (*data.notes, f"{data.name}: {classes.describe(data.class_names)}", *_describe_mirroring(config, data)):
+        print(line, flush=True)
+    return data
+
+
+def _describe_mirroring(config: Resolved, data: RealSet) -> list[str]:
+    if config.mirror is None:  # not asked of what only draws pictures
+        return []
+    if config.mirror:
+        return [f"{data.name}: mirror images are used; config.mirror=False is for images that mean something else then"]
+    return [f"{data.name}: mirror images are not used; config.mirror=True is for images that mean the same then"]
 
 
 def load_target_set(config: Resolved) -> RealSet:

@@ -15,7 +15,7 @@ class RealSet:
 
     Attributes:
         name: what the set is called in results and pictures.
-        train_images: uint8 `[n, h, w, c]`, c = 1 or 3, h = w.
+        train_images: uint8 `[n, h, w, c]`, h = w; c is 1 for grey images, 3 for colours, else bands.
         train_labels: int32 `[n]`, in `0..len(class_names) - 1`; every class has at least one training image.
         test_images: uint8 `[m, h, w, c]`.
         test_labels: int32 `[m]`.

@@ -21,7 +21,8 @@ from fsdd.pretraining.subsets import Limits, Sampler
 
 # The claim of whoever fits the whitening; subsets have lower numbers.
 _WHITENING = 2**40
-_SECTIONS = ("dataset", "image_size", "mirror", "seed", "whitening", "network", "objective", "distill", "subsets")
+_SECTIONS = ("dataset", "image_size", "pixel_range", "alpha_background", "mirror", "seed")
+_SECTIONS += ("whitening", "network", "objective", "distill", "subsets")
 # Subset j of N may be made whatever N is; how they are packed changes nothing in them.
 _FREE = ("subsets.count", "subsets.buckets")
 
