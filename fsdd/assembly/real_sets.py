@@ -81,7 +81,11 @@ def check_images(config: Resolved, data: RealSet) -> None:
         raise UserError(f"{data.name} has one class, {data.class_names[0]!r}; allowed: a set of two or more")
     if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):
         raise UserError(f"{data.name}: all training images are the same; allowed: a set of which two differ")
-    side = data.image_shape[0]
+    side, channels = data.image_shape[0], data.image_shape[2]
+    if max(config.picture_bands, default=0) >= channels:
+        raise UserError(
+            f"config.picture_bands is {config.picture_bands}; allowed: bands of {data.name} from 0 to {channels - 1}"
+        )
     for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
         if side % value:
             raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")

@@ -1,7 +1,8 @@
 """The real set T: what every source delivers, whatever it read."""
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,12 @@ class RealSet:
     def image_shape(self) -> tuple[int, int, int]:
         """Shape `(h, w, c)` of one image."""
         return self.train_images.shape[1:]
+
+
+def are_same(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether an identity that was stored is that of a set with these very images and labels, whatever it is called."""
+    wanted = json.loads(json.dumps(identity))
+    return all(stored.get(name) == value for name, value in wanted.items() if name != "name")
 
 
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:
