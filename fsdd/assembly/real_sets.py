@@ -60,15 +60,29 @@ def load_target_set(config: Resolved) -> RealSet:
             "number above 0, or config.evaluate.networks=0"
         )
     check_images(config, data)
-    smallest = np.bincount(data.train_labels, minlength=data.num_classes).min()
-    most = smallest // config.factor**2
+    counts = np.bincount(data.train_labels, minlength=data.num_classes)
+    most = counts.max() // config.factor**2
     for field, ipcs in {"ipc": (config.ipc,), "translate.ipcs": config.translate.ipcs}.items():
         if max(ipcs, default=0) > most:
             raise UserError(
                 f"config.{field} is {config[field] if field == 'ipc' else ipcs}; allowed: at most {most}, the images "
-                f"of the smallest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
+                f"of the largest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
             )
+    _tell_of_rare_classes(config, data, counts)
     return data
+
+
+def _tell_of_rare_classes(config: Resolved, data: RealSet, counts: np.ndarray) -> None:
+    needed = max((config.ipc, *config.translate.ipcs)) * config.factor**2
+    rare = np.flatnonzero(counts < needed)
+    if len(rare):
+        shown = [f"{data.class_names[label]} ({counts[label]})" for label in rare[:5]]
+        print(
+            f"{data.name}: {len(rare)} of {data.num_classes} classes have fewer than {needed} training images: "
+            f"{', '.join(shown)}{', ...' * (len(rare) > 5)}; they start from all they have, repeated"
+            f"{' mirrored and' * config.objective.flip} slightly perturbed",
+            flush=True,
+        )
 
 
 def check_images(config: Resolved, data: RealSet) -> None:

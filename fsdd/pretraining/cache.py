@@ -110,6 +110,12 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Cache:
     return Cache(config, folder, data, whitening, sampler, distiller, claims)
 
 
+def made_of(folder: pathlib.Path) -> str | None:
+    """The dataset, as it was spelled, of which a workdir's store was made; None if there is no store."""
+    card = workdir.read(folder / "cache" / "card.json")
+    return card and card.get("config", {}).get("dataset")
+
+
 def store_fields(config: Resolved) -> dict[str, Any]:
     """The fields that what is in a store depends on."""
     return configs.select(config, _SECTIONS, without=_FREE)
