@@ -179,6 +179,8 @@ def _check_stages(config: Resolved) -> None:
     order, known = config.stages, stages()
     if len(set(order)) < len(order) or not any(set(order) <= set(some) for some in (known, PRETRAINING)):
         raise bad_value("stages", order, table()["stages"].values.words)
+    if set(order) <= set(PRETRAINING) and list(order) != [name for name in PRETRAINING if name in order]:
+        raise bad_value("stages", order, f"{' before '.join(PRETRAINING)}")
     for name in config.evaluate.stages:
         _check_evaluated(config, name)
     if config.classes and len(config.classes) == 1:

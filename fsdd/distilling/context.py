@@ -14,6 +14,7 @@ from fsdd.core import synthetic_set
 from fsdd.core.whitening import Whitening
 from fsdd.data import real_set
 from fsdd.data.real_set import RealSet
+from fsdd.distilling import memory
 from fsdd.io import whitening_files, workdir
 from fsdd.methods import streams
 from fsdd.methods.nfr import Objective
@@ -87,6 +88,7 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Context:
         translators.check(config, "translate.init", distilled_here="distill" in config.stages)
     data = real_sets.load_target_set(config)
     origin = _find_origin(config, folder, data)
+    memory.check(config, data)
     if translates:
         translators.check_fit(config, config.translate.init, data.image_shape)
         line = translators.describe_mismatch(config, config.translate.init) if "distill" in config.stages else None

@@ -18,6 +18,9 @@ from fsdd.io.digests import digest_json
 from fsdd.io.resumable import Resumable
 from fsdd.io.synthetic_files import digest_set
 
+# What a network's file has to say.
+_RESULT = {"accuracy": float, "parameters": int, "steps": int, "wall_seconds": float}
+
 
 class Scorer:
     """Scores the sets of one run. Test images are whitened once, and sets of one size share the compiled programs."""
@@ -90,7 +93,7 @@ class Scorer:
         if all(file.is_file() for file in files):
             # Left by a run that was killed between its last result and this.
             shutil.rmtree(scratch, ignore_errors=True)
-            return [workdir.read(file) for file in files]
+            return [workdir.read(file, _RESULT) for file in files]
         config = self._context.config
         network_keys = jnp.stack([keys.scoring_key(config.seed, index) for index in indices])
         steps = training.steps_of(self._recipe, len(synthetic))

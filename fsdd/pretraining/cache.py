@@ -83,7 +83,7 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Cache:
     """
     workdir.check_place(folder)
     folder = folder / "cache"
-    card = workdir.read(folder / "card.json")
+    card = workdir.read(folder / "card.json", {"config": dict, "set": dict})
     fields = store_fields(config)
     made_with = configs.compatible(card and card.get("config"), fields)
     # The data themselves show whether they are the same, wherever they lie.

@@ -24,7 +24,7 @@ def inspect(folder: pathlib.Path) -> bool:
         UserError: there is no store.
     """
     place = folder / "cache"
-    card = workdir.read(place / "card.json")
+    card = workdir.read(place / "card.json", {"config": dict, "set": dict})
     if card is None:
         raise UserError(f"--inspect is {str(folder)!r}, which has no cache/card.json; allowed: a workdir with a store")
     shards, damaged = store.shards(place)

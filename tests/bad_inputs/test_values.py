@@ -18,6 +18,7 @@ VALUES = {
     "rate is no number": (["distill.rate=nan"], ["config.distill.rate is nan", "above 0"]),
     "rate is infinite": (["translate.rate=inf"], ["config.translate.rate is inf", "above 0"]),
     "small images in pre-training": (["stages=('cache',)", "factor=2"], ["config.factor is 2", "1 where stages are"]),
+    "learning before caching": (["stages=('pretrain','cache')"], ["('pretrain', 'cache')", "cache before pretrain"]),
     "herding in pre-training": (["stages=('cache',)", "start=herding"], ["config.start is 'herding'", "random where"]),
     "one class": (["classes=(1,)"], ["config.classes is (1,)", "two or more"]),
     "a class twice": (["classes=(1,1)"], ["config.classes is (1, 1)", "different"]),
@@ -86,8 +87,8 @@ VALUES = {
         ["stages=translate", "translate.init=nowhere"],
         ["config.translate.init is 'nowhere'", "fresh, autoencoder", "variables/"],
     ),
-    "a value that is no whole number": (["ipc=abc"], ["config.ipc", "'abc'", "int"]),
-    "a value that is no number": (["distill.rate=fast"], ["config.distill.rate", "'fast'", "float"]),
+    "a value that is no whole number": (["ipc=abc"], ["config.ipc is 'abc'", "a whole number from 1"]),
+    "a value that is no number": (["distill.rate=fast"], ["config.distill.rate is 'fast'", "above 0"]),
     "unknown field by flag": (["distill.rat=1"], ["config.distill.rat is not a field", "distill.rate"]),
 }
 
