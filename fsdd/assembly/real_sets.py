@@ -9,6 +9,7 @@ from fsdd.core import whitening
 from fsdd.data import classes, sources
 from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
+from fsdd.io import progress
 
 
 def load_real_set(config: Resolved, test_fraction: float = 0.0, validation_fraction: float = 0.0) -> RealSet:
@@ -34,7 +35,7 @@ def load_real_set(config: Resolved, test_fraction: float = 0.0, validation_fract
         )
     data = data.only(config.classes) if config.classes else data
     for line in (*data.notes, f"{data.name}: {classes.describe(data.class_names)}", *_describe_mirroring(config, data)):
-        print(line, flush=True)
+        progress.tell(line)
     return data
 
 
@@ -77,11 +78,10 @@ def _tell_of_rare_classes(config: Resolved, data: RealSet, counts: np.ndarray) -
     rare = np.flatnonzero(counts < needed)
     if len(rare):
         shown = [f"{data.class_names[label]} ({counts[label]})" for label in rare[:5]]
-        print(
+        progress.tell(
             f"{data.name}: {len(rare)} of {data.num_classes} classes have fewer than {needed} training images: "
             f"{', '.join(shown)}{', ...' * (len(rare) > 5)}; they start from all they have, repeated"
-            f"{' mirrored and' * config.objective.flip} slightly perturbed",
-            flush=True,
+            f"{' mirrored and' * config.objective.flip} slightly perturbed"
         )
 
 

@@ -21,7 +21,10 @@ def own_name(dataset: str) -> str:
     """
     if not is_path(dataset):
         return re.split("[:/]", dataset)[0]
-    last = os.path.basename(os.path.realpath(os.path.expanduser(dataset)))
+    try:
+        last = os.path.basename(os.path.realpath(os.path.expanduser(dataset)))
+    except ValueError:  # a NUL; whoever reads the set says that there is none
+        return dataset
     stem, suffix = os.path.splitext(last)
     return stem if suffix in _FILES else last
 

@@ -1,5 +1,6 @@
 """Where the labelled images of a split are: in class folders, or in a table of file names and labels."""
 
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -82,7 +83,9 @@ def _of_class_folders(
         files = list(_images(folder, unused, {root.resolve(), split.resolve()}))
         if not files and needs_images:
             raise UserError(f"{folder}: has no images; a class folder needs at least one of {', '.join(SUFFIXES)}")
-        labelled += [(file, folder.name) for file in files]
+        # Bytes that are no UTF-8 are escaped: nothing could draw or store them.
+        name = os.fsencode(folder.name).decode("utf-8", "backslashreplace")
+        labelled += [(file, name) for file in files]
     return labelled
 
 

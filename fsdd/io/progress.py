@@ -86,6 +86,12 @@ class Bar(tqdm):
             Bar.shown = None
 
 
+def tell(line: str) -> None:
+    """Print a line at once; letters that the terminal does not have are escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
 def bar(label: str, total: int, start: int = 0, unit: str = "step") -> Bar:
     """A bar, which is the one shown until it is closed."""
     return Bar(label, total, start, unit)

@@ -26,6 +26,11 @@ def test_mirror_images_depend_on_the_name_and_not_on_its_spelling(tmp_path, monk
     assert mirrors(".") == (name == "pets")
 
 
+@pytest.mark.parametrize("dataset", ["/\0", "~nosuchuser/mnist", "/" + "x" * 300, "", ".", "/", "~"])
+def test_what_is_no_path_is_left_to_whoever_reads_it(dataset):
+    assert mirrors(dataset) == (dataset != "~nosuchuser/mnist")
+
+
 @pytest.mark.parametrize("dataset", ["mnist", "mnist:3.0.1", "emnist/letters", "digits", "emnist/letters:1.0.0"])
 def test_of_a_tfds_name_the_first_part_counts(dataset):
     assert not mirrors(dataset) and dataset_names.own_name(dataset) in ("mnist", "emnist", "digits")

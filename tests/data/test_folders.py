@@ -1,5 +1,6 @@
 """Splits and layouts of image folders as people have them: which images, which labels, and what is said."""
 
+import os
 import pathlib
 
 import pytest
@@ -122,6 +123,15 @@ def test_other_names_are_in_the_order_of_texts(tmp_path):
         save(tmp_path / f"train/{name}/0.png", 0)
         save(tmp_path / f"test/{name}/0.png", 0)
     assert load(str(tmp_path)).class_names == ("10", "9", "x")
+
+
+def test_names_that_are_no_utf_8_are_escaped_and_stay_apart(tmp_path):
+    for value, name in enumerate([b"caf\xe9", b"caf\xe8", b"caf", "茶".encode()]):
+        save(tmp_path / "train" / os.fsdecode(name) / "0.png", value)
+        save(tmp_path / "test" / os.fsdecode(name) / "0.png", 100 + value)
+    real = load(str(tmp_path))
+    assert of_train(real) == [("caf", 2), (r"caf\xe8", 1), (r"caf\xe9", 0), ("茶", 3)]
+    assert of_test(real) == [("caf", 102), (r"caf\xe8", 101), (r"caf\xe9", 100), ("茶", 103)]
 
 
 def test_a_test_split_may_lack_classes(tmp_path):
