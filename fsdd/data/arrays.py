@@ -39,7 +39,7 @@ class _Roles:
 def holds_arrays(path: str) -> bool:
     """Whether a folder is one of `.npy` files: it has some, and no folders."""
     folder = pathlib.Path(os.path.expanduser(path))
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # False, too, for names that no file can have
         return False
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     return any(entry.suffix == ".npy" for entry in entries) and not any(entry.is_dir() for entry in entries)
@@ -53,11 +53,11 @@ def load_arrays(path: str, reading: Reading) -> RealSet:
     Raises:
         UserError: files that cannot be read, names that are not known or mean the same, or arrays that do not fit.
     """
-    place = pathlib.Path(path).expanduser()
+    place = pathlib.Path(os.path.expanduser(path))
     if place.suffix == ".npz":
         name, arrays = place.stem, _open_npz(path)
     else:
-        folder = place if place.is_dir() else place.parent
+        folder = place if os.path.isdir(place) else place.parent
         name, arrays = folder.resolve().name, _open_npy(path, folder)
     roles = _roles(path, arrays)
     notes = [f"{name}: not used: {_shapes(arrays, roles.unused)}"] if roles.unused else []
@@ -183,7 +183,7 @@ def _shapes(arrays: dict[str, np.ndarray], names: Iterable[str]) -> str:
 def _open_npz(path: str) -> dict[str, np.ndarray | None]:
     try:
         # Opened here: NumPy leaves damaged files open.
-        with pathlib.Path(path).expanduser().open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open(os.path.expanduser(path), "rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             # What has another name is not read: it may be anything.
@@ -197,9 +197,9 @@ def _open_npz(path: str) -> dict[str, np.ndarray | None]:
 
 
 def _open_npy(path: str, folder: pathlib.Path) -> dict[str, np.ndarray]:
-    files = sorted(file for file in folder.glob("*.npy") if not file.name.startswith("."))
-    if not files or not (folder.is_dir() and pathlib.Path(path).expanduser().exists()):
+    if not os.path.exists(os.path.expanduser(path)):
         raise UserError(f"{path}: no such file")
+    files = sorted(file for file in folder.glob("*.npy") if not file.name.startswith("."))
     arrays = {}
     for file in files:
         try:

@@ -1,5 +1,6 @@
 """An image folder as a real set, with or without a test split: one folder for each class, or a table of labels."""
 
+import os
 import pathlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,8 +38,8 @@ def load_folder(path: str, reading: Reading) -> RealSet:
         UserError: a missing or empty folder, an unreadable image, labels that do not fit, or images of several sizes
             without an `image_size`.
     """
-    root = pathlib.Path(path).expanduser()
-    if not root.is_dir():
+    root = pathlib.Path(os.path.expanduser(path))
+    if not os.path.isdir(root):  # False, too, for names that no file can have
         raise UserError(f"dataset {path!r}: no such folder")
     unused = Unused(root)
     train, tests = _find_splits(root, unused)

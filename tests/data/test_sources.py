@@ -619,6 +619,14 @@ def test_missing_and_damaged_tfds_files(tmp_path, spoil):
 # ---- arguments
 
 
+@pytest.mark.parametrize("kind", ["", "/", ".npz", ".npy"])
+@pytest.mark.parametrize("path", ["/\0", "~nosuchuser/x", "/" + "x" * 300, "./missing"])
+def test_paths_of_nothing(path, kind):
+    with pytest.raises(UserError) as error:
+        load(path + kind)
+    assert_one_line_with(error, path[-10:].strip("\0/"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
