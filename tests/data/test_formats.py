@@ -1,6 +1,7 @@
 """Files of images of all kinds: which pixels they give, under which fields, and what is refused."""
 
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -179,3 +180,11 @@ def test_images_of_other_numbers_of_bands_are_refused(tmp_path):
     save(tmp_path / "a/1.png", 0)
     with pytest.raises(UserError, match=r"a/1.png: image of 3 bands, but the ones before have 4"):
         load(str(tmp_path))
+
+
+def test_without_tifffile_plain_tifs_are_read_and_others_say_what_to_install(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "plain.tif", noise(6, 6, 3), photometric="rgb")
+    tifffile.imwrite(tmp_path / "bands.tif", noise(6, 6, 5), photometric="minisblack", planarconfig="contig")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    np.testing.assert_array_equal(read(tmp_path / "plain.tif"), noise(6, 6, 3))
+    assert 'pip install "fsdd[tif]"' in refusal(tmp_path / "bands.tif")
