@@ -11,7 +11,7 @@ import numpy as np
 
 from fsdd.assembly import keys, scorers
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.distilling.context import Context, stage_fields
+from fsdd.distilling.context import Context
 from fsdd.evaluation import training, training_sets
 from fsdd.io import progress, provenance, workdir
 from fsdd.io.digests import digest_json
@@ -78,12 +78,12 @@ class Scorer:
         """One folder for each (set, way of evaluating); its name ends in a digest of both."""
         context, config, stage = self._context, self._context.config, name.partition("@")[0]
         stages_until = config.stages[: config.stages.index(stage) + 1] if stage in config.stages else ()
-        fields = stage_fields(config, stages_until) | {
+        fields = context.stage_fields(stages_until) | {
             f"evaluate.{field}": value
             for field, value in config.evaluate.items()
             if field not in ("stages", "networks")
         }
-        fields |= {"mirror": config.mirror, "data": context.data.identity(), "set": digest_set(synthetic)}
+        fields |= {"mirror": config.mirror, "data": context.origin.identity, "set": digest_set(synthetic)}
         return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest_json(fields)[:8]}"
 
     def _train(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, indices: range) -> list[dict[str, Any]]:

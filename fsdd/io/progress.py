@@ -108,6 +108,12 @@ class Bar(tqdm):
             Bar.shown = None
 
 
+def tell(line: str) -> None:
+    """Print a line at once; letters that the terminal does not have are escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
 def _is_terminal() -> bool:
     return sys.stderr.isatty()
 

@@ -106,7 +106,8 @@ def compare(
     """
     if made_with is None:
         return
-    wanted = json.loads(json.dumps(fields))
+    # As files have them: lists for tuples.
+    wanted, made_with = json.loads(json.dumps([fields, made_with]))
     for name in wanted | made_with:
         if wanted.get(name) != made_with.get(name):
             raise UserError(

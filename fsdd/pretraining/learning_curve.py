@@ -87,6 +87,8 @@ def _target(cache: Cache, trainer: TranslatorTrainer) -> Case:
         test_fraction=made_by["test_fraction"],
         validation_fraction=made_by.get("validation_fraction", 0.0),
         seed=made_by["seed"],
+        pixel_range=made_by.get("pixel_range", ()),
+        alpha_background=made_by.get("alpha_background", (255, 255, 255)),
     )
     data = data.only(made_by["classes"]) if made_by.get("classes") else data
     if data.image_shape[-1] not in (cache.data.image_shape[-1], 1):

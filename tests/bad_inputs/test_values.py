@@ -6,7 +6,7 @@ from refusals import assert_refused
 VALUES = {
     "ipc is zero": (["ipc=0"], ["config.ipc is 0", "from 1 to"]),
     "ipc is negative": (["ipc=-1"], ["config.ipc is -1", "from 1 to"]),
-    "ipc is above the smallest class": (["ipc=7"], ["config.ipc is 7", "at most 6", "data"]),
+    "ipc is above the largest class": (["ipc=7"], ["config.ipc is 7", "at most 6", "data"]),
     "seed is negative": (["seed=-1"], ["config.seed is -1", "from 0"]),
     "seed is too large": ([f"seed={2**32}"], ["config.seed is 4294967296", "to 4294967295"]),
     "unknown protocol": (
@@ -73,7 +73,7 @@ VALUES = {
     ),
     "chunk is zero": (["compute.chunk=0"], ["config.compute.chunk is 0", "from 1 to"]),
     "translate.ipcs of words": (["translate.ipcs=many"], ["config.translate.ipcs is ('many',)", "each from 1"]),
-    "translate.ipcs above the smallest class": (
+    "translate.ipcs above the largest class": (
         ["translate.ipcs=(1,7)", "stages=('distill','translate')"],
         ["config.translate.ipcs is (1, 7)", "at most 6"],
     ),

@@ -1,5 +1,6 @@
 """Progress bars: what they say while their next step is waited for; and how long that takes."""
 
+import io
 import itertools
 import time
 
@@ -82,3 +83,10 @@ def test_waiting_is_counted_and_what_is_done_with_the_items_is_not():
     before = waited.seconds
     assert list(itertools.islice(waited.over(slow()), 2)) == [0, 1]
     assert waited.seconds >= before + 0.04
+
+
+def test_a_line_of_letters_that_the_terminal_does_not_have_is_escaped(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    progress.tell("茶: 2 classes, \udce9")
+    assert raw.getvalue() == b"\\u8336: 2 classes, \\udce9\n"
