@@ -114,7 +114,8 @@ def distill(
             raise UserError(f"stages has {pretraining[0]!r}, which distils no set; call fsdd.pretrain for it")
         if workdir is not None:
             folder = _folder(workdir)
-        real = None if is_name else handed_in.read(data, config.image_size)
+        read_by = (config.image_size, config.pixel_range, config.alpha_background)
+        real = None if is_name else handed_in.read(data, *read_by)
         if workdir is None:
             folder = pathlib.Path(tempfile.mkdtemp(prefix="fsdd-"))
             notes.say(f"workdir: {folder}, a temporary folder; name a workdir to keep and to resume the run")

@@ -25,6 +25,7 @@ import importlib.util
 import logging
 import os
 import pathlib
+import re
 import sys
 import threading
 import traceback
@@ -36,8 +37,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from fsdd.errors import UserError, one_line
+from fsdd.io import paths
 
 _FLAGS = ("config", "workdir", "stage", "inspect", "coordinator")
+_KNOWN = "--config=FILE, --config.FIELD=VALUE, --workdir=FOLDER and what --help shows"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +103,7 @@ def _run(argv: list[str]) -> int:
 
         # Before anything asks JAX for its devices, as completing a config does.
         hosts.connect(**command.processes)
+    environment.find_devices()
     config = configs.resolve(command.config)
     from fsdd import api
     from fsdd.io import report
@@ -149,18 +153,22 @@ def parse(argv: list[str]) -> Command | pathlib.Path:
     for name in ("processes", "process"):
         flags.DEFINE_integer(name, None, "", lower_bound=0, flag_values=known)
     known.set_gnu_getopt(True)
+    for argument in argv[1:]:
+        if argument.lstrip("-").partition("=")[0] in ("flagfile", "undefok") and argument.startswith("-"):
+            # absl knows them for every program; a config file says more, and is checked.
+            raise UserError(f"{argument.partition('=')[0]} is unknown; allowed: {_KNOWN}")
     try:
         rest = _join_values(known(argv, known_only=True)[1:])
     except flags.Error as error:
         raise UserError(f"{one_line(error)} (see --help)") from error
     _check_flags(rest)
     if known.inspect is not None:
-        return pathlib.Path(known.inspect).expanduser()
+        return paths.expand(known.inspect, "--inspect")
     if known.config is None:
         raise UserError("--config is missing; allowed: a config file such as configs/quickstart.py")
     path = _locate(known.config)
     config = _override(_read(path), rest)
-    workdir = pathlib.Path(known.workdir or pathlib.Path("runs") / path.stem).expanduser()
+    workdir = paths.expand(known.workdir or pathlib.Path("runs") / path.stem, "--workdir")
     return Command(config, workdir, known.stage, _processes(known))
 
 
@@ -173,6 +181,8 @@ def _processes(known: flags.FlagValues) -> dict[str, Any] | None:
     for name, value in explicit.items():
         if given and value is None:
             raise UserError(f"--{name} is missing; --coordinator, --processes and --process are needed together")
+    if given and not re.fullmatch(r"[^\s:]+:\d{1,5}|\[[^\s\]]+\]:\d{1,5}", known.coordinator):
+        raise UserError(f"--coordinator is {known.coordinator!r}; allowed: HOST:PORT, such as node0:1234")
     if given and not known.process < known.processes:
         raise UserError(f"--process is {known.process}; allowed: 0 to {known.processes - 1}, below --processes")
     return explicit if given else {} if known.distributed else None
@@ -181,15 +191,12 @@ def _processes(known: flags.FlagValues) -> dict[str, Any] | None:
 def _check_flags(arguments: list[str]) -> None:
     for argument in arguments:
         if not argument.lstrip("-").startswith(("config.", "noconfig.")) or not argument.startswith("-"):
-            raise UserError(
-                f"{argument!r} is unknown; allowed: --config=FILE, --config.FIELD=VALUE, --workdir=FOLDER and what "
-                "--help shows"
-            )
+            raise UserError(f"{argument!r} is unknown; allowed: {_KNOWN}")
 
 
 def _locate(given: str) -> pathlib.Path:
     """The config file that is meant: one that is there, or one that comes with the package, by its name."""
-    path = pathlib.Path(given).expanduser()
+    path = paths.expand(given, "--config")
     if path.is_file():
         return path
     package = importlib.util.find_spec("fsdd.configs")
@@ -213,7 +220,7 @@ def _read(path: pathlib.Path) -> ml_collections.ConfigDict:
         config = module.get_config()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         place = f"{path}, line {lines[-1]}" if lines else str(path)
         raise UserError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
@@ -240,7 +247,7 @@ def _override(config: ml_collections.ConfigDict, arguments: list[str]) -> ml_col
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
     except Exception as error:  # ml_collections lets through what the parsers of values raise
-        raise UserError(f"{one_line(error)} (--help lists the fields and what they may be)") from error
+        raise _explain(error) from error
     config = values.config
     if "method" in names and "evaluate.stages" not in names:
         # Of the sets that the file scores, those that the method makes.
@@ -248,6 +255,16 @@ def _override(config: ml_collections.ConfigDict, arguments: list[str]) -> ml_col
         scored = tuple(name for name in config.evaluate.stages if name.partition("@")[0] in made)
         config.evaluate.stages = scored
     return config
+
+
+def _explain(error: Exception) -> UserError:
+    """What a parser of values found wrong, in the words of the table of fields where it says of which field."""
+    from fsdd import config as configs
+
+    found = re.search(r"--(?:no)?config\.([\w.]+)=(.*?): ", one_line(error))
+    if found is None or found[1] not in configs.table():
+        return UserError(f"{one_line(error)} (--help lists the fields and what they may be)")
+    return UserError(f"config.{found[1]} is {found[2]!r}; allowed: {configs.table()[found[1]].values.words}")
 
 
 def _field_of(argument: str) -> str:

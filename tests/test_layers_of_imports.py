@@ -22,7 +22,8 @@ ALLOWED = {
     "methods": {"core", "networks"},
     "evaluation": {*COMPUTING},
     "io": {"core"},
-    "data": {"io"},
+    # What a dataset's name means is the same for fields and for sources.
+    "data": {"config", "io"},
     "assembly": BELOW_RUNS - {"assembly"},
     "distilling": BELOW_RUNS,
     "pretraining": BELOW_RUNS,

@@ -11,7 +11,7 @@ import pathlib
 import platform
 import sys
 
-from fsdd.errors import UserError
+from fsdd.errors import UserError, one_line
 from fsdd.io import user_cache
 from fsdd.io.digests import digest_json
 
@@ -40,6 +40,26 @@ def prepare() -> None:
     """
     refuse_known_bad()
     keep_programs()
+    find_devices()
+
+
+def find_devices() -> None:
+    """Start JAX's backend, which the processes of a job must have joined before.
+
+    Raises:
+        UserError: JAX_PLATFORMS, or what is installed, asks for devices that are not there.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    # A bare AssertionError is what comes of JAX_PLATFORMS=cuda where the plugin is not installed.
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms
+        reason = f": {one_line(error)}" if str(error) else ""
+        raise UserError(
+            f"JAX_PLATFORMS is {asked!r}, and JAX finds no such device{reason}; allowed: cpu, or what is installed here"
+        ) from error
 
 
 def check_versions(jax_version: str, jaxlib_version: str, xla_flags: str) -> str | None:

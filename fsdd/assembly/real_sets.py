@@ -6,7 +6,7 @@ import numpy as np
 
 from fsdd.config import Resolved
 from fsdd.core import whitening
-from fsdd.data import sources
+from fsdd.data import classes, sources
 from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
 from fsdd.io import notes
@@ -36,17 +36,26 @@ def load_real_set(
             test_fraction=test_fraction,
             validation_fraction=validation_fraction,
             seed=config.seed,
+            pixel_range=config.pixel_range,
+            alpha_background=config.alpha_background,
         )
-    for note in data.notes:
-        notes.say(note)
-    if not config.classes:
-        return data
-    if max(config.classes) >= data.num_classes:
+    if config.classes and max(config.classes) >= data.num_classes:
         raise UserError(
             f"config.classes is {config.classes}; allowed: some of 0 to {data.num_classes - 1}, the classes of "
             f"{data.name}"
         )
-    return data.only(config.classes)
+    data = data.only(config.classes) if config.classes else data
+    for line in (*data.notes, f"{data.name}: {classes.describe(data.class_names)}", *_describe_mirroring(config, data)):
+        notes.say(line)
+    return data
+
+
+def _describe_mirroring(config: Resolved, data: RealSet) -> list[str]:
+    if config.mirror is None:  # not asked of what only draws pictures
+        return []
+    if config.mirror:
+        return [f"{data.name}: mirror images are used; config.mirror=False is for images that mean something else then"]
+    return [f"{data.name}: mirror images are not used; config.mirror=True is for images that mean the same then"]
 
 
 def load_target_set(config: Resolved, given: RealSet | None = None) -> RealSet:
@@ -63,15 +72,28 @@ def load_target_set(config: Resolved, given: RealSet | None = None) -> RealSet:
             "number above 0, or config.evaluate.networks=0"
         )
     check_images(config, data)
-    smallest = np.bincount(data.train_labels, minlength=data.num_classes).min()
-    most = smallest // config.factor**2
+    counts = np.bincount(data.train_labels, minlength=data.num_classes)
+    most = counts.max() // config.factor**2
     for field, ipcs in {"ipc": (config.ipc,), "translate.ipcs": config.translate.ipcs}.items():
         if max(ipcs, default=0) > most:
             raise UserError(
                 f"config.{field} is {config[field] if field == 'ipc' else ipcs}; allowed: at most {most}, the images "
-                f"of the smallest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
+                f"of the largest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
             )
+    _tell_of_rare_classes(config, data, counts)
     return data
+
+
+def _tell_of_rare_classes(config: Resolved, data: RealSet, counts: np.ndarray) -> None:
+    needed = max((config.ipc, *config.translate.ipcs)) * config.factor**2
+    rare = np.flatnonzero(counts < needed)
+    if len(rare):
+        shown = [f"{data.class_names[label]} ({counts[label]})" for label in rare[:5]]
+        notes.say(
+            f"{data.name}: {len(rare)} of {data.num_classes} classes have fewer than {needed} training images: "
+            f"{', '.join(shown)}{', ...' * (len(rare) > 5)}; they start from all they have, repeated"
+            f"{' mirrored and' * config.objective.flip} slightly perturbed"
+        )
 
 
 def check_images(config: Resolved, data: RealSet) -> None:
@@ -84,7 +106,11 @@ def check_images(config: Resolved, data: RealSet) -> None:
         raise UserError(f"{data.name} has one class, {data.class_names[0]!r}; allowed: a set of two or more")
     if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):
         raise UserError(f"{data.name}: all training images are the same; allowed: a set of which two differ")
-    side = data.image_shape[0]
+    side, channels = data.image_shape[0], data.image_shape[2]
+    if max(config.picture_bands, default=0) >= channels:
+        raise UserError(
+            f"config.picture_bands is {config.picture_bands}; allowed: bands of {data.name} from 0 to {channels - 1}"
+        )
     for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
         if side % value:
             raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")

@@ -14,7 +14,7 @@ from fsdd import config as configs
 from fsdd.config import Resolved, legacy
 from fsdd.core import compilation
 from fsdd.errors import UserError
-from fsdd.io import checkpoint, provenance, workdir
+from fsdd.io import checkpoint, paths, provenance, workdir
 from fsdd.io.resumable import Resumable
 from fsdd.methods import autoencoding, optimisers, translation
 from fsdd.networks.translator import Translator
@@ -23,6 +23,8 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "pretrained"
 _MADE = ("fresh", "autoencoder")
 # What a translator is besides the shapes of its variables.
 _SHAPELESS = ("translator.stride", "translator.residual")
+# What a card may say, and in what type.
+_CARD = {"config": dict, "made_in": dict, "channels": int}
 
 
 def packaged() -> list[str]:
@@ -34,7 +36,7 @@ def folder_of(init: str) -> pathlib.Path | None:
     """Where a stored translator is; None for a start that is made instead of loaded."""
     if init in _MADE:
         return None
-    return PACKAGE / init if init in packaged() else pathlib.Path(init).expanduser()
+    return PACKAGE / init if init in packaged() else paths.expand(init, "translate.init or pretrain.init")
 
 
 def check(config: Resolved, field: str, *, distilled_here: bool = True) -> None:
@@ -81,7 +83,7 @@ def describe_mismatch(config: Resolved, init: str) -> str | None:
     names = ("distill.steps", "distill.rate", "distill.batch", "distill.optimiser")
     if all(made_in.get(name, fields[name]) == fields[name] for name in names):
         return None
-    recipe = ", ".join(f"{name} = {made_in[name]}" for name in names)
+    recipe = ", ".join(f"{name} = {made_in[name]}" for name in names if name in made_in)
     return f"the translator in {folder.name} learned on sets distilled with {recipe}; others may gain less from it"
 
 
@@ -101,9 +103,11 @@ def check_network(config: Resolved, made_in: dict, what: str) -> None:
 
 def _card(folder: pathlib.Path) -> dict:
     try:
-        card = workdir.read(folder / "card.json") or {}
+        card = workdir.read(folder / "card.json", optional=_CARD) or {}
     except UserError as error:
-        raise UserError(f"{folder / 'card.json'} is not a readable card; copy the whole translator again") from error
+        reason = str(error).removeprefix(str(folder / "card.json")).lstrip(": ").partition("; delete")[0]
+        line = f"{folder / 'card.json'} is not a readable card ({reason}); copy the whole translator again"
+        raise UserError(line) from error
     return card | {name: legacy.modernise(card[name]) for name in ("config", "made_in") if name in card}
 
 
@@ -188,7 +192,7 @@ def begin(
         return Begun(translator, fresh)
     if not (folder / "card.json").is_file():
         _autoencode(config, translator, fresh, jax.random.fold_in(key, 1), images(), folder)
-    seconds = workdir.read(folder / "card.json")["wall_seconds"]
+    seconds = workdir.read(folder / "card.json", {"wall_seconds": float})["wall_seconds"]
     return Begun(translator, load(translator, folder, image_shape), seconds)
 
 

@@ -11,7 +11,7 @@ _PROTOCOLS = {"torch": "frepo_torch", "jax": "frepo_jax", "best": "recommended",
 def modernise(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a stored config, by dotted name, as today's version has them."""
     known = {_RENAMED.get(name, name): value for name, value in fields.items() if name not in _REMOVED}
-    if "protocol" in known:
+    if isinstance(known.get("protocol"), str):
         known["protocol"] = _PROTOCOLS.get(known["protocol"], known["protocol"])
     return known
 
@@ -22,6 +22,6 @@ def describe_change(name: str, value: Any = None) -> str | None:
         return f"it is called config.{_RENAMED[name]} now"
     if name in _REMOVED:
         return "distill uses one fixed network and all real images, and has config.distill.steps and batch"
-    if name == "protocol" and value in _PROTOCOLS:
+    if name == "protocol" and isinstance(value, str) and value in _PROTOCOLS:
         return f"it is called {_PROTOCOLS[value]!r} now"
     return None

@@ -2,13 +2,12 @@
 
 import copy
 import difflib
-import re
 from collections.abc import Collection
 from typing import Any
 
 import ml_collections
 
-from fsdd.config import legacy
+from fsdd.config import dataset_names, legacy
 from fsdd.config.fields import ByPlatform, ByProtocol
 from fsdd.config.registry import PRETRAINING, methods, stages
 from fsdd.config.resolved import Resolved
@@ -17,8 +16,6 @@ from fsdd.errors import UserError
 
 # The most networks that a group of 0 holds: with the features of 1,024 real images at width 128, 4 GB.
 _HELD = 125
-# Sets of digits, letters and the like, whose mirror images mean something else: TFDS's names, or files and folders.
-_NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn_cropped")
 
 
 def resolve(config: ml_collections.ConfigDict) -> Resolved:
@@ -135,7 +132,7 @@ def _fill(name: str, value: Any, given: dict[str, Any]) -> Any:
     if name == "stages":
         return methods()[given["method"]]
     if name == "mirror":
-        return re.split("[:/.]", given["dataset"])[0] not in _NOT_MIRRORED
+        return dataset_names.may_be_mirrored(given["dataset"])
     return None
 
 
@@ -182,6 +179,8 @@ def _check_stages(config: Resolved) -> None:
     order, known = config.stages, stages()
     if len(set(order)) < len(order) or not any(set(order) <= set(some) for some in (known, PRETRAINING)):
         raise bad_value("stages", order, table()["stages"].values.words)
+    if set(order) <= set(PRETRAINING) and list(order) != [name for name in PRETRAINING if name in order]:
+        raise bad_value("stages", order, f"{' before '.join(PRETRAINING)}")
     for name in config.evaluate.stages:
         _check_evaluated(config, name)
     if config.classes and len(config.classes) == 1:

@@ -41,11 +41,28 @@ def _data_fields() -> dict[str, Field]:
             "measured, or those for sets that will be used as plain pixels.",
         ),
         "dataset": Field(
-            "cifar10", values.text("a TFDS name, an image folder, an .npz file or digits"), "The real set to distil."
+            "cifar10", values.text("a TFDS name, an image folder, an .npz file, .npy files or digits"), "The real set."
         ),
         "data_dir": Field(None, values.text("the path of a folder"), "Where TFDS keeps prepared sets.", optional=True),
         "image_size": Field(
             0, values.whole(0, 4096), "Side in pixels to which images are cropped and resized; 0 keeps their size."
+        ),
+        "pixel_range": Field(
+            (),
+            values.pair(-1e12, 1e12, "(), or two different numbers"),
+            "The numbers that are black and white in arrays and in images of more than 8 bits; () takes 0 and 1 of "
+            "floats, 0 and 255 of 8-bit values, and no others.",
+        ),
+        "alpha_background": Field(
+            (255, 255, 255),
+            values.wholes(0, 255, "three whole numbers: red, green and blue", lengths=(3,)),
+            "The colour on which transparent images are laid.",
+        ),
+        "picture_bands": Field(
+            (),
+            values.wholes(0, 10**4, "(), or one or three whole numbers", lengths=(0, 1, 3)),
+            "The bands, from 0, that pictures show as red, green and blue, or the one in grey; () shows the first "
+            "three, or the first where there are fewer.",
         ),
         "test_fraction": Field(
             0.2, values.fraction(), "Part of each class that is held out for the test where there is no test split."
@@ -63,7 +80,8 @@ def _data_fields() -> dict[str, Field]:
         "mirror": Field(
             None,
             values.truth(),
-            "Whether the mirror image of an image is as good; by default not for digits and letters.",
+            "Whether the mirror image of an image is as good; by default not for sets that are called like those of "
+            "digits and letters, whatever the path: digits, mnist, fashion_mnist, kmnist, emnist, svhn_cropped.",
         ),
         "ipc": Field(1, values.whole(1, 10**5), "Synthetic images per class (IPC), in images of full size."),
         "factor": Field(

@@ -79,6 +79,17 @@ def wholes(low: int, high: int, words: str, lengths: Collection[int] | None = No
     return Values(tuple, holds, f"{words}, each from {low} to {high}")
 
 
+def pair(low: float, high: float, words: str) -> Values:
+    """Tuples of two different numbers from `low` to `high`, in any order, or of none."""
+
+    def holds(value: Any) -> bool:
+        if not isinstance(value, tuple | list) or not all(_is_number(one) and low <= one <= high for one in value):
+            return False
+        return len(value) == 0 or (len(value) == 2 and value[0] != value[1])
+
+    return Values(tuple, holds, f"{words}, each from {low:g} to {high:g}")
+
+
 def names(words: str) -> Values:
     """Tuples of texts; `words` say of which."""
 

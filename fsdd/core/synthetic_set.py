@@ -81,10 +81,36 @@ def initial_labels(classes: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def choose_real(labels: np.ndarray, num_classes: int, ipc: int, seed: int) -> np.ndarray:
-    """Indices `[C * ipc]` of real images to start from: `ipc` per class, sorted by class, drawn without replacement."""
+    """Indices `[C * ipc]` of real images to start from: `ipc` per class, sorted by class, drawn without replacement.
+
+    A class of fewer images gives all it has, again and again in one random order; `varied` makes these differ.
+    """
     rng = np.random.default_rng(seed)
-    chosen = [rng.choice(np.flatnonzero(labels == label), ipc, replace=False) for label in range(num_classes)]
-    return np.concatenate(chosen)
+    rows = [np.flatnonzero(labels == label) for label in range(num_classes)]
+    return np.concatenate([np.resize(rng.choice(own, min(ipc, len(own)), replace=False), ipc) for own in rows])
+
+
+def varied(images: jax.Array, chosen: np.ndarray, mirror: bool, seed: int) -> jax.Array:
+    """Images of which some are chosen more than once, in versions that differ: distilled from equals, they stay equal.
+
+    Args:
+        images: whitened `[m, h, w, c]`, those of `chosen`.
+        chosen: int `[m]`, the index of each; where it is there for the first time the image is left as it is.
+        mirror: whether every second version is the mirror image.
+        seed: determines the noise, a tenth of the standard deviation of the images, in all further versions.
+    """
+    _, first, inverse = np.unique(chosen, return_index=True, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    starts = np.searchsorted(inverse[order], np.arange(len(first)))
+    version = np.empty(len(chosen), int)
+    version[order] = np.arange(len(chosen)) - np.repeat(starts, np.diff([*starts, len(chosen)]))
+    if not version.any():
+        return images
+    turned = jnp.asarray(version % 2 == 1) & mirror
+    images = jnp.where(turned[:, None, None, None], images[:, :, ::-1], images)
+    noise = np.random.default_rng(seed).standard_normal(images.shape).astype(np.float32)
+    # Where an image is regressed on with its mirror image, noise alone tells it from its mirror image.
+    return images + jnp.asarray(noise * np.float32(0.1) * (version > 0)[:, None, None, None]) * jnp.std(images)
 
 
 def herd(features: np.ndarray, count: int) -> np.ndarray:
@@ -103,15 +129,25 @@ def herd(features: np.ndarray, count: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def from_real(images: jax.Array, labels: np.ndarray, chosen: np.ndarray, num_classes: int, factor: int = 1):
+def from_real(
+    images: jax.Array,
+    labels: np.ndarray,
+    chosen: np.ndarray,
+    num_classes: int,
+    factor: int = 1,
+    mirror: bool = False,
+    seed: int = 0,
+) -> SyntheticSet:
     """A synthetic set initialised with real images.
 
     Args:
         images: whitened `[n, h, w, c]`.
         labels: int `[n]`.
-        chosen: indices, sorted by class.
+        chosen: indices, sorted by class; where one is repeated, its images are `varied`.
         num_classes: C.
         factor: of `encode`.
+        mirror: of `varied`, as is `seed`.
+        seed: determines its noise.
     """
-    start = encode(jnp.asarray(images[chosen]), factor)
+    start = encode(varied(jnp.asarray(images[chosen]), chosen, mirror, seed), factor)
     return SyntheticSet(start, jnp.asarray(initial_labels(labels[chosen], num_classes)))

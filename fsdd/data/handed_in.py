@@ -6,7 +6,7 @@ what has `features`, with an image column and a label column, is the other.
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,13 +38,20 @@ def name_of(data: Any) -> str:
     return re.sub(r"\W+", "_", str(name or "dataset")).lower()
 
 
-def read(data: Any, image_size: int = 0) -> RealSet:
+def read(
+    data: Any,
+    image_size: int = 0,
+    pixel_range: Sequence[float] = (),
+    alpha_background: Sequence[int] = (255, 255, 255),
+) -> RealSet:
     """What is handed in as a real set, with no test images where none are handed in.
 
     Args:
         data: one of `ALLOWED` but a path and a name.
         image_size: 0 to keep the images as they are, squares of one size then; else the side in pixels to which each
             image is centre-cropped and resized.
+        pixel_range: the numbers that are black and white, as in `images.Reading`.
+        alpha_background: the colour on which transparent images are laid.
 
     Returns:
         The set: images uint8 `[n, h, h, c]`, labels int32 `[n]` in the order of its class names. Names are those that
@@ -56,9 +63,10 @@ def read(data: Any, image_size: int = 0) -> RealSet:
     if isinstance(data, RealSet):
         resized = [images.resize(data.train_images, image_size), images.resize(data.test_images, image_size)]
         return RealSet(data.name, resized[0], data.train_labels, resized[1], data.test_labels, data.class_names)
+    reading = images.Reading(image_size, tuple(pixel_range), tuple(alpha_background))
     kind, train, test = _split(data)
     names = _class_names(kind, train)
-    parts = [_read_split(kind, part, "data" if place == 0 else "data (test)", image_size)
+    parts = [_read_split(kind, part, "data" if place == 0 else "data (test)", reading)
              for place, part in enumerate((train, test)) if part is not None]  # fmt: skip
     if len(parts) == 1:
         parts.append((parts[0][0][:0], parts[0][1][:0]))
@@ -122,21 +130,21 @@ def _class_names(kind: str, train: Any) -> tuple[str, ...] | None:
     return tuple(str(name) for name in names) if is_list else None
 
 
-def _read_split(kind: str, part: Any, where: str, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_split(kind: str, part: Any, where: str, reading: images.Reading) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 `[n, h, h, c]` and the labels `[n]` as they are."""
     if kind == "arrays":
         pixels, labels = np.asarray(part[0]), np.asarray(part[1])
         pixels = _channels_last(pixels) if pixels.ndim == 4 else pixels
-        pixels = _accept(f"{where}: images", pixels)
-        if not image_size and pixels.shape[1] != pixels.shape[2]:
+        pixels = _accept(f"{where}: images", pixels, reading)
+        if not reading.image_size and pixels.shape[1] != pixels.shape[2]:
             height, width = pixels.shape[1:3]
             raise UserError(f"{where}: images of {width}x{height} pixels are not square; allowed with image_size only")
-        pixels = images.resize(pixels, image_size)
+        pixels = images.resize(pixels, reading.image_size)
     else:
         if not len(part):
             raise UserError(f"{where} has no items; allowed: at least one of each class")
         labels = []
-        pixels = images.stack(_items(kind, part, where, image_size, labels), len(part), where)
+        pixels = images.stack(_items(kind, part, where, reading, labels), len(part), where)
         labels = np.array(labels)
     if (
         labels.ndim == 2
@@ -153,7 +161,7 @@ def _read_split(kind: str, part: Any, where: str, image_size: int) -> tuple[np.n
     return pixels, labels
 
 
-def _items(kind: str, part: Any, where: str, image_size: int, labels: list) -> Iterator[tuple[str, np.ndarray]]:
+def _items(kind: str, part: Any, where: str, reading: images.Reading, labels: list) -> Iterator[tuple[str, np.ndarray]]:
     """A name and the image of each item; its label is appended to `labels`."""
     columns = _columns(part) if kind == "hugging face" else (0, 1)
     for index in range(len(part)):
@@ -164,30 +172,30 @@ def _items(kind: str, part: Any, where: str, image_size: int, labels: list) -> I
         except (TypeError, KeyError, IndexError, ValueError) as error:
             raise UserError(f"{name} is no pair of an image and a label; allowed: {ALLOWED}") from error
         labels.append(label if isinstance(label, str) else np.asarray(label)[()])
-        yield name, _image(name, image, image_size)
+        yield name, _image(name, image, reading)
 
 
-def _image(name: str, image: Any, image_size: int) -> np.ndarray:
+def _image(name: str, image: Any, reading: images.Reading) -> np.ndarray:
     """One image as uint8 `[h, h, c]`: Pillow's, an array, a tensor, or encoded bytes."""
     if isinstance(image, Mapping) and (image.get("bytes") or image.get("path")):
-        return images.decode(io.BytesIO(image["bytes"]) if image.get("bytes") else image["path"], name, image_size)
+        return images.decode(io.BytesIO(image["bytes"]) if image.get("bytes") else image["path"], name, reading)
     if hasattr(image, "mode") and hasattr(image, "save"):
         file = io.BytesIO()
         # By way of a file, so that modes and transparency are treated as those of files are.
         image = image if image.mode in ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA") else image.convert("RGB")
         image.save(file, "png", compress_level=0)
-        return images.decode(file, name, image_size)
+        return images.decode(file, name, reading)
     pixels = np.asarray(image.numpy() if hasattr(image, "numpy") else image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3:
         raise UserError(f"{name}: an image of shape {list(pixels.shape)}; allowed are [h, w], [h, w, c] and [c, h, w]")
-    pixels = _accept(name, _channels_last(pixels[None]))
-    if not image_size and pixels.shape[1] != pixels.shape[2]:
+    pixels = _accept(name, _channels_last(pixels[None]), reading)
+    if not reading.image_size and pixels.shape[1] != pixels.shape[2]:
         raise UserError(
             f"{name}: {pixels.shape[2]}x{pixels.shape[1]} pixels are no square; allowed with image_size only"
         )
-    return images.resize(pixels, image_size)[0]
+    return images.resize(pixels, reading.image_size)[0]
 
 
 def _channels_last(pixels: np.ndarray) -> np.ndarray:
@@ -195,9 +203,9 @@ def _channels_last(pixels: np.ndarray) -> np.ndarray:
     return np.moveaxis(pixels, 1, -1) if pixels.shape[1] <= 4 < pixels.shape[3] else pixels
 
 
-def _accept(where: str, pixels: np.ndarray) -> np.ndarray:
+def _accept(where: str, pixels: np.ndarray, reading: images.Reading) -> np.ndarray:
     try:
-        return sources.accepted_images(where, pixels)
+        return sources.accepted_images(where, pixels, reading.pixel_range)
     except UserError as error:
         hint = "; leave out what normalises them, such as transforms.Normalize" if pixels.dtype.kind == "f" else ""
         raise UserError(f"{error}{hint}") from error

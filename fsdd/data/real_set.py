@@ -1,7 +1,8 @@
 """The real set T: what every source delivers, whatever it read."""
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ class RealSet:
 
     Attributes:
         name: what the set is called in results and pictures.
-        train_images: uint8 `[n, h, w, c]`, c = 1 or 3, h = w.
+        train_images: uint8 `[n, h, w, c]`, h = w; c is 1 for grey images, 3 for colours, else bands.
         train_labels: int32 `[n]`, in `0..len(class_names) - 1`; every class has at least one training image.
         test_images: uint8 `[m, h, w, c]`.
         test_labels: int32 `[m]`.
@@ -67,6 +68,12 @@ class RealSet:
     def image_shape(self) -> tuple[int, int, int]:
         """Shape `(h, w, c)` of one image."""
         return self.train_images.shape[1:]
+
+
+def are_same(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether an identity that was stored is that of a set with these very images and labels, whatever it is called."""
+    wanted = json.loads(json.dumps(identity))
+    return all(stored.get(name) == value for name, value in wanted.items() if name != "name")
 
 
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:

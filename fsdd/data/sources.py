@@ -1,20 +1,20 @@
 """Where real sets come from: scikit-learn's digits, arrays, image folders and TensorFlow Datasets."""
 
 import dataclasses
-import pathlib
 import re
 
 import numpy as np
 import sklearn.datasets
 
+from fsdd.config import dataset_names
 from fsdd.data import images
+from fsdd.data.arrays import channels_last, holds_arrays, load_arrays
 from fsdd.data.folder import load_folder
+from fsdd.data.images import Reading
+from fsdd.data.levels import to_bytes
 from fsdd.data.real_set import RealSet
 from fsdd.data.tfds import load_tfds
-from fsdd.errors import UserError, one_line
-
-_NATIVE_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
-_KERAS_KEYS = ("x_train", "y_train", "x_test", "y_test")
+from fsdd.errors import UserError
 
 
 def load(
@@ -25,12 +25,15 @@ def load(
     test_fraction: float = 0.2,
     validation_fraction: float = 0.0,
     seed: int = 0,
+    pixel_range: tuple[float, ...] = (),
+    alpha_background: tuple[int, ...] = (255, 255, 255),
 ) -> RealSet:
     """Load a real set into host memory.
 
     Args:
-        dataset: "digits" (scikit-learn's, no download); a `.npz` file; a folder of images, which starts with "/", "."
-            or "~", ends with "/", or exists; or the name of a TFDS set, such as "cifar10" or "imagenet_resized/32x32".
+        dataset: "digits" (scikit-learn's, no download); a `.npz` file; a folder of images or of `.npy` files, which
+            starts with "/", "." or "~", ends with "/", or exists; one of these `.npy` files; or the name of a TFDS set,
+            such as "cifar10" or "imagenet_resized/32x32".
         data_dir: where TFDS keeps its sets; None for its own default. Other sources do not use it.
         image_size: 0 to keep the images as they are, which must then be squares of one size; else the side in pixels
             to which each image is centre-cropped and resized.
@@ -38,9 +41,11 @@ def load(
             are then no test images.
         validation_fraction: the part of each class's training images that takes the place of the test split, below 1.
         seed: which images are held out.
+        pixel_range: see `images.Reading`; as is `alpha_background`.
+        alpha_background: the colour on which transparent images are laid.
 
     Returns:
-        The set, checked: images uint8 `[n, h, h, c]` with c = 1 or 3, labels int32 `[n]`.
+        The set, checked: images uint8 `[n, h, h, c]` with any number of channels, labels int32 `[n]`.
 
     Raises:
         UserError: anything about the data or the arguments that a person can mend.
@@ -50,7 +55,8 @@ def load(
     for name, value in (("test_fraction", test_fraction), ("validation_fraction", validation_fraction)):
         if not 0 <= value < 1:
             raise UserError(f"{name}: {value}; allowed are 0 and numbers above 0 and below 1")
-    return complete(_read(dataset, data_dir, image_size), test_fraction, validation_fraction, seed)
+    reading = Reading(image_size, tuple(pixel_range), tuple(alpha_background))
+    return complete(_read(dataset, data_dir, reading), test_fraction, validation_fraction, seed)
 
 
 def complete(real: RealSet, test_fraction: float, validation_fraction: float, seed: int) -> RealSet:
@@ -67,20 +73,20 @@ def complete(real: RealSet, test_fraction: float, validation_fraction: float, se
     return real
 
 
-def _read(dataset: str, data_dir: str | None, image_size: int) -> RealSet:
+def _read(dataset: str, data_dir: str | None, reading: Reading) -> RealSet:
     """The set as its source has it: with zero test images where there is no test split."""
     if dataset == "digits":
-        return _load_digits(image_size)
-    if dataset.endswith(".npz"):
-        return _load_arrays(dataset, image_size)
-    if dataset.startswith(("/", ".", "~")) or dataset.endswith("/") or (dataset and pathlib.Path(dataset).is_dir()):
-        return load_folder(dataset, image_size)
+        return _load_digits(reading.image_size)
+    if dataset.endswith((".npz", ".npy")):
+        return load_arrays(dataset, reading)
+    if dataset_names.is_path(dataset):
+        return load_arrays(dataset, reading) if holds_arrays(dataset) else load_folder(dataset, reading)
     if not re.fullmatch(r"\w+", re.split("[:/]", dataset)[0]):
         raise UserError(
             f"dataset {dataset!r}: no such folder, and no name for TFDS; allowed are 'digits', a TFDS name, a "
             "folder of images and a .npz file"
         )
-    return load_tfds(dataset, data_dir, image_size)
+    return load_tfds(dataset, data_dir, reading)
 
 
 def _load_digits(image_size: int) -> RealSet:
@@ -90,74 +96,17 @@ def _load_digits(image_size: int) -> RealSet:
     return RealSet("digits", pixels, labels, pixels[:0], labels[:0], tuple(str(name) for name in digits.target_names))
 
 
-def _load_arrays(path: str, image_size: int) -> RealSet:
-    """Arrays under this package's names or Keras's; images `[n, h, w]` or `[n, h, w, c]`, uint8 or floats in [0, 1]."""
-    arrays = _open_arrays(path)
-    keys = next((keys for keys in (_NATIVE_KEYS, _KERAS_KEYS) if keys[0] in arrays), None)
-    if keys is None or keys[1] not in arrays:
-        raise UserError(
-            f"{path}: has arrays {sorted(arrays)}; needed are train_images and train_labels, or x_train and y_train"
-        )
-    if (keys[2] in arrays) != (keys[3] in arrays):
-        raise UserError(f"{path}: has one of {keys[2]} and {keys[3]}; allowed are both or neither")
-    parts = []
-    for image_key, label_key in (keys[:2], keys[2:]):
-        if image_key in arrays:
-            pixels = accepted_images(f"{path}: {image_key}", arrays.pop(image_key))
-            labels = accepted_labels(f"{path}: {label_key}", arrays[label_key])
-            if len(pixels) != len(labels):
-                raise UserError(f"{path}: {len(pixels)} {image_key} but {len(labels)} {label_key}")
-            if not image_size and pixels.shape[1] != pixels.shape[2]:
-                height, width = pixels.shape[1:3]
-                raise UserError(f"{path}: {image_key} of {width}x{height} pixels are not square; set image_size")
-            parts += [images.resize(pixels, image_size), labels]
-    if len(parts) == 2:
-        parts += [parts[0][:0], parts[1][:0]]
-    if "class_names" in arrays:
-        class_names = tuple(str(name) for name in np.atleast_1d(arrays["class_names"]))
-    else:
-        class_names = tuple(str(label) for label in range(len(np.unique(parts[1]))))
-    return RealSet(pathlib.Path(path).stem, *parts, class_names)
-
-
-def _open_arrays(path: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(pathlib.Path(path).expanduser(), allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
-            return {key: file[key] for key in file if key in (*_NATIVE_KEYS, *_KERAS_KEYS, "class_names")}
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except Exception as error:  # damaged files and pickled objects raise many types
-        raise UserError(
-            f"{path}: not a readable .npz file of plain arrays, as numpy.savez writes ({one_line(error)})"
-        ) from error
-
-
-def accepted_images(where: str, pixels: np.ndarray) -> np.ndarray:
-    """An array of images as uint8 `[n, h, w, c]`, c = 1 or 3.
+def accepted_images(where: str, pixels: np.ndarray, pixel_range: tuple[float, ...] = ()) -> np.ndarray:
+    """An array of images, `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]`, as uint8 `[n, h, w, c]`.
 
     Raises:
         UserError: it is none that is accepted; the line begins with `where`.
     """
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    if pixels.ndim != 4 or pixels.shape[3] not in (1, 2, 3, 4) or 0 in pixels.shape[1:3]:
-        raise UserError(f"{where}: shape {list(pixels.shape)}; allowed are [n, h, w] and [n, h, w, c] with c 1 to 4")
-    pixels = pixels[..., : 1 if pixels.shape[3] <= 2 else 3]  # two channels are grey and alpha, four are RGB and alpha
-    if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(pixels)
-    if pixels.dtype.kind != "f":
-        raise UserError(f"{where}: of type {pixels.dtype}; allowed are uint8 and floats in [0, 1]")
-    if not np.isfinite(pixels).all():
-        raise UserError(f"{where}: has NaN or infinite values; allowed are uint8 and floats in [0, 1]")
-    if pixels.size and not 0 <= pixels.min() <= pixels.max() <= 1:
-        raise UserError(f"{where}: floats from {pixels.min():g} to {pixels.max():g}; allowed are floats in [0, 1]")
-    return np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
+    return to_bytes(where, channels_last(where, pixels)[0], pixel_range)
 
 
 def accepted_labels(where: str, labels: np.ndarray) -> np.ndarray:
-    """An array of labels as int32 `[n]`.
+    """An array of labels, whole numbers `[n]` or `[n, 1]`, as int32 `[n]`.
 
     Raises:
         UserError: it is none that is accepted; the line begins with `where`.
@@ -194,8 +143,8 @@ def _check(real: RealSet) -> None:
                 f"{real.name}: {split} label {strange[0]}; with {real.num_classes} classes, 0 to "
                 f"{real.num_classes - 1} are allowed"
             )
-    if height != width or channels not in (1, 3):
-        raise UserError(f"{real.name}: images of shape {[height, width, channels]}; allowed are grey or RGB squares")
+    if height != width:
+        raise UserError(f"{real.name}: images of shape {[height, width, channels]}; allowed are squares")
     empty = np.flatnonzero(np.bincount(real.train_labels, minlength=real.num_classes) == 0)
     if len(empty):
         raise UserError(
@@ -213,7 +162,10 @@ def _hold_out(real: RealSet, fraction: float, seed: int, why: str) -> RealSet:
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held_out[generator.permutation(members)[:count]] = True
     if not held_out.any():
-        raise UserError(f"{real.name}: no test images can be held out because each class has a single training image")
+        raise UserError(
+            f"{real.name}: no test images can be held out because each class has a single training image; add a test "
+            "split, or set config.test_fraction=0 and config.evaluate.networks=0 to distil without a test"
+        )
     total = len(held_out)
     note = f"{real.name}: {why} {held_out.sum()} of {total} images, stratified, with seed {seed}"
     return dataclasses.replace(

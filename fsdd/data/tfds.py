@@ -13,13 +13,14 @@ import tensorflow_datasets
 
 from fsdd.data import images
 from fsdd.data.decoded import decode_once
+from fsdd.data.images import Reading
 from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError, one_line
 
 _CHUNK = 256  # records fetched per read
 
 
-def load_tfds(name: str, data_dir: str | None, image_size: int) -> RealSet:
+def load_tfds(name: str, data_dir: str | None, reading: Reading) -> RealSet:
     """Read a TFDS image-classification set; prepare it first where it is not on the disk and TensorFlow is installed.
 
     The test set is the split "test", or "validation" where there is none or its labels are withheld. Classes that
@@ -28,7 +29,7 @@ def load_tfds(name: str, data_dir: str | None, image_size: int) -> RealSet:
     Args:
         name: as in TFDS, with an optional config and version: "cifar10", "imagenet_resized/32x32", "cifar10:3.0.2".
         data_dir: where prepared sets lie; None for TFDS's own default.
-        image_size: 0 to keep the size, else the side in pixels that images are cropped and resized to.
+        reading: how pixels are read.
 
     Returns:
         The set, with zero test images if it has no such split.
@@ -54,8 +55,8 @@ def load_tfds(name: str, data_dir: str | None, image_size: int) -> RealSet:
         files = sorted(path for path in pathlib.Path(builder.data_path).iterdir() if path.is_file())
         arrays = decode_once(
             files,
-            [name, test_split, image_size],
-            lambda: _read(name, splits, image_key, label_key, image_size),
+            [name, test_split, *reading.recipe()],
+            lambda: _read(name, splits, image_key, label_key, reading),
         )
         pixels, labels = arrays["pixels"], arrays["labels"]
     except (RuntimeError, OSError) as error:  # what array_record raises for missing and damaged files
@@ -116,7 +117,7 @@ def _keys(name: str, info: Any) -> tuple[str, str]:
 
 
 def _read(
-    name: str, splits: list[tuple[str, Sequence]], image_key: str, label_key: str, image_size: int
+    name: str, splits: list[tuple[str, Sequence]], image_key: str, label_key: str, reading: Reading
 ) -> dict[str, np.ndarray]:
     """`pixels`, uint8 `[n, h, h, c]`, and `labels`, int32 `[n]`, of the splits, one after the other."""
     count = sum(len(source) for _, source in splits)
@@ -128,7 +129,7 @@ def _read(
             for index, record in enumerate(_records(source)):
                 where = f"dataset {name!r}, {split} image {index}"
                 labels[next(positions)] = record[label_key]
-                yield where, images.decode(io.BytesIO(record[image_key]), where, image_size)
+                yield where, images.decode(io.BytesIO(record[image_key]), where, reading)
 
     return {"pixels": images.stack(decoded(), count, f"reading {name}"), "labels": labels}
 

@@ -77,7 +77,7 @@ def run_stages(context: Context) -> dict[str, SyntheticSet]:
             # Only the first stage has no file to come from: the start is made again in each run.
             records.check_came_from(folder, sets[config.ipc])
         if not (folder / "config.json").is_file():
-            workdir.write(folder / "config.json", contexts.stage_fields(config, config.stages[: index + 1]))
+            workdir.write(folder / "config.json", context.stage_fields(config.stages[: index + 1]))
         sets = configs.stages()[stage].run(context, sets)
         left |= records.read_kept(context, stage) | {stage: sets[config.ipc]}
     return left
@@ -110,7 +110,8 @@ def _draw(context: Context, sets: dict[str, SyntheticSet], results: dict[str, An
             whitened = np.asarray(synthetic.decoded(context.config.factor).images)
             panels[titles[name]] = np.clip(context.whitening.invert(whitened), 0, 1)
     classes = scoring.classes_of_rows(context)
-    pictures.grid(context.folder / "synthetic.png", panels, classes, context.data.class_names)
+    bands = context.config.picture_bands
+    pictures.grid(context.folder / "synthetic.png", panels, classes, context.data.class_names, bands=bands)
     series = {
         stage: ([point["step"] + 1 for point in result["curve"]], [point["nfr"] for point in result["curve"]])
         for stage, result in results["stages"].items()

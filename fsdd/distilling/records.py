@@ -46,11 +46,15 @@ def seconds_until(context: Context, name: str) -> float:
         # The translator also moved on the sets of other IPCs.
         until, others = config.stages[: config.stages.index("translate")], set(config.translate.ipcs) - {config.ipc}
         folders += [context.stage_folder(one, ipc) for one in until for ipc in others]
-    total = sum(workdir.read(folder / "result.json")["wall_seconds"] for folder in folders)
+    total = sum(_seconds(folder) for folder in folders)
     if step:
         with np.load(context.folder / stage / "kept" / f"{step}.npz") as arrays:
             return total + float(arrays["seconds"])
-    return total + (0 if stage == "start" else workdir.read(context.folder / stage / "result.json")["wall_seconds"])
+    return total + (0 if stage == "start" else _seconds(context.folder / stage))
+
+
+def _seconds(folder: pathlib.Path) -> float:
+    return workdir.read(folder / "result.json", {"wall_seconds": float})["wall_seconds"]
 
 
 def check_came_from(folder: pathlib.Path, before: SyntheticSet) -> None:

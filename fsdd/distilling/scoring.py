@@ -11,12 +11,15 @@ import numpy as np
 
 from fsdd.assembly import keys, scorers
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.distilling.context import Context, stage_fields
+from fsdd.distilling.context import Context
 from fsdd.evaluation import training, training_sets
 from fsdd.io import progress, provenance, workdir
 from fsdd.io.digests import digest_json
 from fsdd.io.resumable import Resumable
 from fsdd.io.synthetic_files import digest_set
+
+# What a network's file has to say.
+_RESULT = {"accuracy": float, "parameters": int, "steps": int, "wall_seconds": float}
 
 
 class Scorer:
@@ -59,6 +62,7 @@ class Scorer:
             "mean": round(float(accuracies.mean()), 2),
             # One network has no spread.
             "std": round(float(accuracies.std(ddof=1)), 2) if len(results) > 1 else None,
+            **_by_class(results, data.test_labels),
             "wall_seconds": round(sum(result["wall_seconds"] for result in results), 2),
             "recipe": {field: value for field, value in settings.items() if field not in ("stages", "networks")},
         }
@@ -74,12 +78,12 @@ class Scorer:
         """One folder for each (set, way of evaluating); its name ends in a digest of both."""
         context, config, stage = self._context, self._context.config, name.partition("@")[0]
         stages_until = config.stages[: config.stages.index(stage) + 1] if stage in config.stages else ()
-        fields = stage_fields(config, stages_until) | {
+        fields = context.stage_fields(stages_until) | {
             f"evaluate.{field}": value
             for field, value in config.evaluate.items()
             if field not in ("stages", "networks")
         }
-        fields |= {"mirror": config.mirror, "data": context.data.identity(), "set": digest_set(synthetic)}
+        fields |= {"mirror": config.mirror, "data": context.origin.identity, "set": digest_set(synthetic)}
         return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest_json(fields)[:8]}"
 
     def _train(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, indices: range) -> list[dict[str, Any]]:
@@ -90,7 +94,7 @@ class Scorer:
         if all(file.is_file() for file in files):
             # Left by a run that was killed between its last result and this.
             shutil.rmtree(scratch, ignore_errors=True)
-            return [workdir.read(file) for file in files]
+            return [workdir.read(file, _RESULT) for file in files]
         config = self._context.config
         network_keys = jnp.stack([keys.scoring_key(config.seed, index) for index in indices])
         steps = training.steps_of(self._recipe, len(synthetic))
@@ -111,15 +115,37 @@ class Scorer:
         """A result for each trained network."""
         variables, labels = training.variables(state), self._context.data.test_labels
         with progress.bar("test images", len(labels), unit="image") as bar:
-            accuracies = training.score(self._network, variables, self._test_images, labels, watch=bar.update)
+            predictions = training.classify(self._network, variables, self._test_images, watch=bar.update)
         parameters = sum(leaf[0].size for leaf in jax.tree.leaves(variables["params"]))
         figures = resumable.figures()
         del figures["curve"]
-        figures["wall_seconds"] = round(figures["wall_seconds"] / len(accuracies), 2)
+        figures["wall_seconds"] = round(figures["wall_seconds"] / len(predictions), 2)
+        by_class = 100 * training.accuracy_by_class(predictions, labels, self._context.data.num_classes)
         return [
-            {"accuracy": round(100 * float(accuracy), 2), "parameters": parameters} | figures | provenance.summary()
-            for accuracy in accuracies
+            {"accuracy": round(100 * float(np.mean(one == labels)), 2), "class_accuracies": _rounded(classes)}
+            | {"parameters": parameters}
+            | figures
+            | provenance.summary()
+            for one, classes in zip(predictions, by_class, strict=True)
         ]
+
+
+def _by_class(results: list[dict[str, Any]], test_labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy of each class, its mean over networks, and balanced accuracy; nothing where networks do not say."""
+    if not all("class_accuracies" in result for result in results):
+        return {}  # of an earlier version
+    classes = np.mean([np.array(result["class_accuracies"], float) for result in results], axis=0)
+    counts = np.bincount(test_labels, minlength=len(classes))
+    return {
+        "class_accuracies": _rounded(classes),
+        "balanced_accuracy": round(float(np.nanmean(classes)), 2),
+        "test_images_of_a_class": [int(counts.min()), int(counts.max())],
+    }
+
+
+def _rounded(values: np.ndarray) -> list[float | None]:
+    """As JSON holds it: None for a class without test images."""
+    return [None if np.isnan(value) else round(float(value), 2) for value in values]
 
 
 def classes_of_rows(context: Context) -> np.ndarray:

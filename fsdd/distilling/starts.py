@@ -19,11 +19,17 @@ def choose_start(context: Context, ipc: int) -> SyntheticSet:
         chosen = _herd(context, count)
     else:
         chosen = synthetic_set.choose_real(labels, context.data.num_classes, count, config.seed)
-    return synthetic_set.from_real(context.real.images, labels, chosen, context.data.num_classes, config.factor)
+    classes = context.data.num_classes
+    return synthetic_set.from_real(
+        context.real.images, labels, chosen, classes, config.factor, config.objective.flip, config.seed
+    )
 
 
 def _herd(context: Context, count: int) -> np.ndarray:
-    """Indices of `count` real images of each class, herded by their features in the one fixed network."""
+    """Indices of `count` real images of each class, herded by their features in the one fixed network.
+
+    A class of fewer images gives all it has, again and again in the order in which they were herded.
+    """
     labels, variables = context.data.train_labels, spaces.draw_fixed(context)
     program = streams.feature_program(context.objective.network)
     # No more than the smallest class has: one compiled shape.
@@ -37,6 +43,7 @@ def _herd(context: Context, count: int) -> np.ndarray:
                 jnp.asarray(rows),
                 size,
             )
-            chosen.append(rows[synthetic_set.herd(np.asarray(features), count)])
+            herded = synthetic_set.herd(np.asarray(features), min(count, len(rows)))
+            chosen.append(rows[np.resize(herded, count)])
             bar.update(len(rows))
     return np.concatenate(chosen)

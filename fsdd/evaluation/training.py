@@ -219,28 +219,51 @@ def score(
     chunk: int = 250,
     watch: Callable[[int], object] = lambda _: None,
 ) -> np.ndarray:
-    """Test accuracy of each network.
+    """Test accuracy of each network, float64 `[k]`: the share of images that get their classes, int `[n]`."""
+    predictions = classify(network, variables, images, chunk=chunk, watch=watch)
+    return np.mean(predictions == np.asarray(classes), axis=1)
+
+
+def accuracy_by_class(predictions: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
+    """Shares of each class's images that are classified right, `[k, n]`, `[n]` -> float64 `[k, num_classes]`.
+
+    NaN for a class without images. The mean over the others is called balanced accuracy: a rare class counts as much
+    as a frequent one.
+    """
+    right, columns = predictions == classes, np.arange(num_classes)
+    counts = np.bincount(classes, minlength=num_classes)
+    with np.errstate(invalid="ignore"):
+        return np.stack([(right & (classes == column)).sum(1) for column in columns], axis=1) / counts
+
+
+def classify(
+    network: nn.Module,
+    variables: sampling.Variables,
+    images: np.ndarray,
+    *,
+    chunk: int = 250,
+    watch: Callable[[int], object] = lambda _: None,
+) -> np.ndarray:
+    """The class that each network gives each image.
 
     Args:
         network: the architecture.
         variables: `[k, ...]` in every leaf.
         images: whitened `[n, h, w, c]`, on the host or on the device.
-        classes: int `[n]`.
         chunk: images per dispatch.
         watch: is told of so many more images whenever some have been classified.
 
     Returns:
-        float64 `[k]`, shares of images classified right.
+        int `[k, n]`.
     """
 
-    classify, done = classifier(network), 0
+    program, done = classifier(network), 0
 
     def tell(now: int) -> None:
         nonlocal done
         watch(now - done)
         done = now
 
-    predictions = chunks.map_chunks(lambda some: classify(variables, some).T, images, chunk, tell)
-    predictions = np.asarray(predictions).T
+    predictions = chunks.map_chunks(lambda some: program(variables, some).T, images, chunk, tell)
     watch(len(images) - done)
-    return np.mean(predictions == np.asarray(classes), axis=1)
+    return np.asarray(predictions).T

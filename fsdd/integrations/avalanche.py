@@ -24,6 +24,7 @@ from torch.utils.data import TensorDataset
 
 from fsdd import api
 from fsdd.errors import UserError
+from fsdd.io import paths
 from fsdd.io.atomic import replacing
 from fsdd.io.digests import digest_arrays
 
@@ -49,7 +50,7 @@ class DistillingBuffer(ExemplarsBuffer):
         """
         self._fields = {"evaluate.networks": 0, "test_fraction": 0.0} | dict(fields or {}) | {"ipc": ipc}
         super().__init__(ipc * self._fields.get("factor", 1) ** 2 * classes)
-        self._workdir = pathlib.Path(workdir).expanduser()
+        self._workdir = paths.expand(workdir, "workdir")
 
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
         """Distil the experience that was just learned, and keep what comes of it.

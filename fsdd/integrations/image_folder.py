@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fsdd.errors import UserError
+from fsdd.io import paths
 from fsdd.io.atomic import temporary_beside
 from fsdd.io.stored_set import StoredSet
 
@@ -32,7 +33,7 @@ def write_images(stored: StoredSet, folder: str | pathlib.Path) -> None:
     Raises:
         UserError: the folder is there and not empty, the images have neither 1 nor 3 channels, or a disk that refuses.
     """
-    folder = pathlib.Path(folder).expanduser()
+    folder = paths.expand(folder, "folder")
     channels = stored.pixels.shape[-1]
     if channels not in (1, 3):
         raise UserError(f"{folder}: cannot be written: images have {channels} channels; PNG takes 1 or 3")

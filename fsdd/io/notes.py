@@ -6,6 +6,8 @@ The logger is called "fsdd". Unless a program gives it handlers of its own, its 
 
 import logging
 
+from fsdd.io import progress
+
 logger = logging.getLogger("fsdd")
 
 
@@ -14,7 +16,7 @@ class Printing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line."""
-        print(self.format(record), flush=True)
+        progress.tell(self.format(record))
 
 
 def say(line: str) -> None:

@@ -33,6 +33,7 @@ def grid(
     class_names: Sequence[str],
     images_per_class: int = 10,
     max_classes: int = 20,
+    bands: Sequence[int] = (),
 ) -> None:
     """Draw image sets side by side as a PNG: a panel for each set, a row for each class.
 
@@ -40,11 +41,12 @@ def grid(
 
     Args:
         path: the PNG file to write.
-        columns: title -> pixels `[n, h, w, 1 or 3]` in [0, 1] (clipped if outside); sizes may differ between panels.
+        columns: title -> pixels `[n, h, w, c]` in [0, 1] (clipped if outside); sizes may differ between panels.
         classes: int `[n]`, the class of each row, the same for all panels.
         class_names: the name of each class.
         images_per_class: the most images of a class in each panel: the first ones.
         max_classes: at most so many classes, evenly chosen.
+        bands: see `visible_bands`; of more channels than three the picture says which it shows.
 
     Raises:
         ValueError: no panel, or one whose rows are not those of `classes`.
@@ -61,9 +63,26 @@ def grid(
         notes.append(f"{len(shown)} of {len(present)} classes, evenly chosen")
     if counts.max() > images_per_class:
         notes.append(f"the first {images_per_class} of {counts.max()} images per class")
-    panels = [_panel(np.asarray(pixels), shown) for pixels in columns.values()]
+    channels = max(pixels.shape[3] for pixels in columns.values())
+    if channels not in (1, 3) or bands:
+        notes.append(f"bands {', '.join(map(str, _chosen(channels, bands)))} of {channels}, counted from 0")
+    panels = [_panel(visible_bands(np.asarray(pixels), bands), shown) for pixels in columns.values()]
     names = [textwrap.shorten(str(class_names[label]), 24, placeholder="…") for label in present[places]]
     _draw_grid(pathlib.Path(path), list(columns), panels, names, "; ".join(notes))
+
+
+def visible_bands(pixels: np.ndarray, bands: Sequence[int] = ()) -> np.ndarray:
+    """What a picture shows of images of any number of bands: `[..., c]` -> `[..., 1]` in grey or `[..., 3]` in colours.
+
+    Args:
+        pixels: values of any type.
+        bands: one or three, from 0; () is the first three, or the first where there are fewer.
+    """
+    return pixels[..., _chosen(pixels.shape[-1], bands)]
+
+
+def _chosen(channels: int, bands: Sequence[int]) -> list[int]:
+    return list(bands) or ([0, 1, 2] if channels >= 3 else [0])
 
 
 def _panel(pixels: np.ndarray, shown: list[np.ndarray]) -> list[list[np.ndarray]]:

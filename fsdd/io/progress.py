@@ -1,6 +1,7 @@
 """Time: progress bars with rate and time left, how much of a stage the compiler took, and how much waiting did."""
 
 import dataclasses
+import io
 import sys
 import threading
 import time
@@ -57,25 +58,46 @@ class Waited:
             yield item
 
 
+# A line of a log, and the seconds between two of them at least.
+_LINE = "{desc}: {percentage:.0f}%| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+_SELDOM = 5.0
+
+
 class Bar(tqdm):
-    """A progress bar on standard error, redrawn at most twice a second (every 30 s where it goes to a log)."""
+    """A progress bar on standard error, redrawn at most twice a second; where that is no terminal, lines of a log.
+
+    Of those there is one for each tenth, but none within five seconds of another, and one at the end.
+    """
 
     shown: "Bar | None" = None
 
     def __init__(self, label: str, total: int, start: int, unit: str):
         """Of `total` units, `start` of them done."""
-        watched = sys.stderr.isatty()
+        self._watched = _is_terminal()
+        self._told, self._told_at = 10 * start // max(total, 1), time.monotonic()
+        # What tqdm itself would write to a log is dropped: carriage returns, and blank lines.
         super().__init__(
-            desc=label, total=total, initial=start, unit=unit, mininterval=0.5 if watched else 30.0,
-            dynamic_ncols=watched, smoothing=0.05,
+            desc=label, total=total, initial=start, unit=unit, mininterval=0.5, dynamic_ncols=self._watched,
+            smoothing=0.05, file=None if self._watched else io.StringIO(),
         )  # fmt: skip
         self._said_at = time.monotonic()
         Bar.shown = self
 
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Draw the bar, or write a line if one is due."""
+        if self._watched:
+            return super().display(msg, pos)
+        tenth, now = 10 * self.n // max(self.total, 1), time.monotonic()
+        if tenth > self._told and (now - self._told_at >= _SELDOM or self.n >= self.total):
+            self._told, self._told_at = tenth, now
+            line = self.format_meter(**self.format_dict | {"bar_format": _LINE, "ncols": None})
+            print(line, file=sys.stderr, flush=True)
+        return True
+
     def say(self, text: str) -> None:
         """Show what the next step waits for, until there is something else to show."""
         # Where TQDM_DISABLE is set, a bar is little more than a name.
-        if not self.disable and time.monotonic() - self._said_at >= self.mininterval:
+        if not self.disable and self._watched and time.monotonic() - self._said_at >= self.mininterval:
             self._said_at = time.monotonic()
             self.set_postfix_str(text)
 
@@ -84,6 +106,16 @@ class Bar(tqdm):
         super().close()
         if Bar.shown is self:
             Bar.shown = None
+
+
+def tell(line: str) -> None:
+    """Print a line at once; letters that the terminal does not have are escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 def bar(label: str, total: int, start: int = 0, unit: str = "step") -> Bar:

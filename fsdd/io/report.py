@@ -12,9 +12,23 @@ def describe(results: dict[str, Any], folder: pathlib.Path) -> list[str]:
             f"accuracy of {result['stage']}: {spread(result['mean'], result['std'])} % ({result['networks']} x "
             f"{result['architecture']} of width {result['width']}, {result['steps']} steps)"
         )
-    if results["evaluations"]:
+        lines += _describe_classes(result)
+    # Pre-training leaves a translator instead.
+    if "stored_numbers" in results:
         lines.append(f"stored {folder / 'synthetic.npz'}; look at {folder / 'synthetic.png'}")
     return lines
+
+
+def _describe_classes(result: dict[str, Any]) -> list[str]:
+    """A line where classes have different numbers of test images: rare ones hardly count in the accuracy."""
+    least, most = result.get("test_images_of_a_class", (1, 1))
+    if least == most:
+        return []
+    known = [accuracy for accuracy in result["class_accuracies"] if accuracy is not None]
+    return [
+        f"  {least} to {most} test images per class: balanced accuracy {result['balanced_accuracy']:.2f} %, "
+        f"of single classes {min(known):.2f} to {max(known):.2f} %"
+    ]
 
 
 def spread(mean: float, std: float | None, sign: str = "+-", digits: int = 2) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from fsdd.errors import UserError
@@ -42,8 +43,18 @@ def write(path: pathlib.Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def read(path: pathlib.Path) -> dict[str, Any] | None:
+_TYPES = {dict: "an object", list: "a list", str: "a text", float: "a number", int: "a whole number"}
+
+
+def read(
+    path: pathlib.Path, required: Mapping[str, type] | None = None, optional: Mapping[str, type] | None = None
+) -> dict[str, Any] | None:
     """The JSON object in a file, or None if there is no such file.
+
+    Args:
+        path: the file.
+        required: entries that have to be there, with their types; float stands for any number.
+        optional: entries that may be missing.
 
     Raises:
         UserError: the file holds something else.
@@ -56,7 +67,17 @@ def read(path: pathlib.Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is not JSON ({error}); delete it to make it again") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a JSON {type(value).__name__}, not an object; delete it to make it again")
+    for name, kind in ((optional or {}) | (required or {})).items():
+        if name not in value and name in (required or {}):
+            raise UserError(f"{path} has no entry {name!r}; allowed: {_TYPES[kind]}")
+        if name in value and not _is_of(value[name], kind):
+            raise UserError(f"{path}: {name} is {json.dumps(value[name])[:60]}; allowed: {_TYPES[kind]}")
     return value
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    """Whether a JSON value is of a type; truth values are no numbers."""
+    return isinstance(value, int | float if kind is float else kind) and not isinstance(value, bool)
 
 
 def check(folder: pathlib.Path, made_with: dict[str, Any] | None, fields: dict[str, Any]) -> None:
@@ -85,7 +106,8 @@ def compare(
     """
     if made_with is None:
         return
-    wanted = json.loads(json.dumps(fields))
+    # As files have them: lists for tuples.
+    wanted, made_with = json.loads(json.dumps([fields, made_with]))
     for name in wanted | made_with:
         if wanted.get(name) != made_with.get(name):
             raise UserError(

@@ -59,12 +59,15 @@ def rows_by_class(labels: np.ndarray, num_classes: int) -> Classes:
     """The rows of each class, for int labels `[n]`."""
     rows = [np.flatnonzero(labels == label) for label in range(num_classes)]
     counts = np.array([len(own) for own in rows])
-    padded = np.stack([np.pad(own, (0, counts.max() - len(own))) for own in rows])
+    padded = np.stack([np.resize(own, counts.max()) for own in rows])
     return Classes(jnp.asarray(padded), jnp.asarray(counts))
 
 
 def choose_start(real: Real, classes: Classes, ipc: int, factor: int, key: jax.Array) -> SyntheticSet:
-    """S as random real images, `ipc` different ones of each class, sorted by class; `factor` is that of `encode`."""
+    """S as random real images, `ipc` of each class, sorted by class; `factor` is that of `encode`.
+
+    They are different ones, unless a class has fewer: then all of them, and some again.
+    """
     count, most = classes.rows.shape
     order = jnp.where(jnp.arange(most) < classes.counts[:, None], jax.random.uniform(key, (count, most)), 2.0)
     chosen = jnp.take_along_axis(classes.rows, jax.lax.top_k(-order, ipc)[1], axis=1).reshape(-1)

@@ -12,6 +12,7 @@ from fsdd import config as configs
 from fsdd.assembly import keys, objectives, real_sets
 from fsdd.config import Resolved
 from fsdd.core.whitening import Whitening
+from fsdd.data import real_set
 from fsdd.data.real_set import RealSet
 from fsdd.io import notes, provenance, whitening_files, workdir
 from fsdd.methods import optimisers, streams
@@ -21,7 +22,8 @@ from fsdd.pretraining.subsets import Limits, Sampler
 
 # The claim of whoever fits the whitening; subsets have lower numbers.
 _WHITENING = 2**40
-_SECTIONS = ("dataset", "image_size", "mirror", "seed", "whitening", "network", "objective", "distill", "subsets")
+_SECTIONS = ("dataset", "image_size", "pixel_range", "alpha_background", "mirror", "seed")
+_SECTIONS += ("whitening", "network", "objective", "distill", "subsets")
 # Subset j of N may be made whatever N is; how they are packed changes nothing in them.
 _FREE = ("subsets.count", "subsets.buckets")
 
@@ -81,25 +83,37 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Cache:
     """
     workdir.check_place(folder)
     folder = folder / "cache"
-    card = workdir.read(folder / "card.json")
+    card = workdir.read(folder / "card.json", {"config": dict, "set": dict})
     fields = store_fields(config)
-    workdir.compare(folder, configs.compatible(card and card.get("config"), fields), fields)
+    made_with = configs.compatible(card and card.get("config"), fields)
+    # The data themselves show whether they are the same, wherever they lie.
+    workdir.compare(folder, made_with and made_with | {"dataset": config.dataset}, fields)
     data = real_sets.load_real_set(config)
     real_sets.check_images(config, data)
     limits = Limits(*(config.subsets[field.name] for field in dataclasses.fields(Limits)))
     sampler = Sampler(data.train_labels, data.num_classes, limits, config.seed)
     for note in sampler.notes:
         notes.say(note)
-    big_set = identity(data)
-    workdir.compare(folder, card and card.get("set"), big_set, f"another {config.dataset}: its ")
+    big_set, stored = identity(data), (card or {}).get("set")
+    if stored and real_set.are_same(stored, big_set):
+        big_set = stored
+    elif card:
+        workdir.compare(folder, {"dataset": made_with and made_with["dataset"]}, {"dataset": config.dataset})
+        workdir.compare(folder, stored, big_set, f"another {config.dataset}: its ")
     workdir.create(folder)
     if card is None:
         made = {"config": fields, "data_dir": config.data_dir, "classes": list(config.classes), "set": big_set}
         workdir.write(folder / "card.json", made | provenance.summary())
     claims = store.Claims(folder)
-    whitening = _fit_whitening(config, data, folder, claims)
+    whitening = _fit_whitening(config, data, big_set, folder, claims)
     distiller = _build_distiller(config, data, whitening, sampler.limits)
     return Cache(config, folder, data, whitening, sampler, distiller, claims)
+
+
+def made_of(folder: pathlib.Path) -> str | None:
+    """The dataset, as it was spelled, of which a workdir's store was made; None if there is no store."""
+    card = workdir.read(folder / "cache" / "card.json")
+    return card and card.get("config", {}).get("dataset")
 
 
 def store_fields(config: Resolved) -> dict[str, Any]:
@@ -112,13 +126,15 @@ def identity(data: RealSet) -> dict[str, Any]:
     return {name: value for name, value in data.identity().items() if not name.startswith("test_")}
 
 
-def _fit_whitening(config: Resolved, data: RealSet, folder: pathlib.Path, claims: store.Claims) -> Whitening:
+def _fit_whitening(
+    config: Resolved, data: RealSet, big_set: dict[str, Any], folder: pathlib.Path, claims: store.Claims
+) -> Whitening:
     """The store's whitening: fitted by the first process, since another's rounding may differ."""
     settings = config.whitening
     claims.take(_WHITENING, wait=True)
     try:
         path = folder / "whitening.npz"
-        return whitening_files.fit_once(path, data.train_images, identity(data), settings.kind, settings.regularisation)
+        return whitening_files.fit_once(path, data.train_images, big_set, settings.kind, settings.regularisation)
     finally:
         claims.release(_WHITENING)
 

@@ -50,7 +50,7 @@ def _tidy(folder: pathlib.Path, done: set[int]) -> None:
     """Delete what is left of batches whose subsets are all in the store, packed otherwise on another machine, say."""
     for path in (folder / "running").glob("*/subsets.json"):
         # Whoever made it may be deleting it at this moment.
-        batch = workdir.read(path)
+        batch = workdir.read(path, {"subsets": list})
         if batch is not None and done.issuperset(batch["subsets"]):
             shutil.rmtree(path.parent, ignore_errors=True)
 

@@ -24,7 +24,7 @@ def inspect(folder: pathlib.Path) -> bool:
         UserError: there is no store.
     """
     place = folder / "cache"
-    card = workdir.read(place / "card.json")
+    card = workdir.read(place / "card.json", {"config": dict, "set": dict})
     if card is None:
         raise UserError(f"--inspect is {str(folder)!r}, which has no cache/card.json; allowed: a workdir with a store")
     shards, damaged = store.shards(place)
@@ -58,8 +58,10 @@ def _draw_losses(path: pathlib.Path, shards: list[store.Shard]) -> None:
 def _draw_subsets(place: pathlib.Path, card: dict, shards: list[store.Shard]) -> None:
     """Some classes of a few subsets: the real images they started from beside what became of them."""
     config = configs.default()
-    names = ("dataset", "image_size", "seed")
-    config.update({name: card["config"][name] for name in names} | {"data_dir": card["data_dir"]})
+    # Those that are newer than the store are as by default.
+    names = {"dataset", "image_size", "pixel_range", "alpha_background", "seed"} & set(card["config"])
+    given = {name: tuple(one) if isinstance(one := card["config"][name], list) else one for name in names}
+    config.update(given | {"data_dir": card["data_dir"]})
     config.classes = tuple(card.get("classes", ()))
     try:
         data, whitening = real_sets.load_real_set(config), whitening_files.read(place / "whitening.npz")

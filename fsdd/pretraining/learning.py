@@ -84,7 +84,11 @@ def check(config: Resolved, folder: pathlib.Path) -> None:
         UserError: it cannot, or does not.
     """
     fields, here = translator_fields(config), folder / "pretrain"
-    workdir.check(here, configs.compatible(workdir.read(here / "config.json"), fields), fields)
+    made_with = configs.compatible(workdir.read(here / "config.json"), fields)
+    if made_with and caches.made_of(folder) == made_with["dataset"]:
+        # The store is opened before a step is taken, and refuses other data.
+        made_with |= {"dataset": config.dataset}
+    workdir.check(here, made_with, fields)
     if config.subsets.count < 2:
         raise UserError(f"config.subsets.count is {config.subsets.count}; allowed: at least 2, one is held out")
     if config.pretrain.subsets % jax.device_count():

@@ -11,13 +11,14 @@ import pathlib
 import jax
 import numpy as np
 
+from fsdd import config as configs
 from fsdd.assembly import translators
 from fsdd.config import legacy
 from fsdd.core import mesh, whitening
 from fsdd.core.synthetic_set import Mask, centred_labels
 from fsdd.data import sources
 from fsdd.errors import UserError
-from fsdd.io import pictures, workdir
+from fsdd.io import paths, pictures, workdir
 from fsdd.io.atomic import replacing
 from fsdd.io.synthetic_files import read_set
 from fsdd.methods import lanes
@@ -27,6 +28,16 @@ from fsdd.pretraining import batches
 from fsdd.pretraining.cache import Cache
 
 _TARGET_IMAGES = 1000
+# What the results of a target have to say of its data.
+_OF_TARGETS = (
+    "dataset",
+    "data_dir",
+    "image_size",
+    "test_fraction",
+    "seed",
+    "whitening.kind",
+    "whitening.regularisation",
+)
 
 
 def check_target(config) -> None:
@@ -37,19 +48,25 @@ def check_target(config) -> None:
     """
     if not config.pretrain.target:
         return
-    folder = pathlib.Path(config.pretrain.target).expanduser()
-    results = workdir.read(folder / "results.json")
+    folder = paths.expand(config.pretrain.target, "config.pretrain.target")
+    results = workdir.read(folder / "results.json", {"config": dict})
     if results is None or not (folder / "distill" / "set.npz").is_file():
         raise UserError(
             f"config.pretrain.target is {config.pretrain.target!r}; allowed: the workdir of a finished run with the "
             "stage distill"
         )
-    if results["config"].get("factor", 1) != 1:
+    made_by = legacy.modernise(results["config"])
+    for name in _OF_TARGETS:
+        try:
+            configs.check_value(name, made_by.get(name))
+        except UserError as error:
+            raise UserError(f"{folder / 'results.json'}: {error}") from error
+    if made_by.get("factor", 1) != 1:
         raise UserError(
             f"config.pretrain.target is {config.pretrain.target!r}, made with config.factor = "
-            f"{results['config']['factor']}; allowed: a run with images of full size"
+            f"{made_by['factor']}; allowed: a run with images of full size"
         )
-    translators.check_network(config, legacy.modernise(results["config"]), f"the target {folder} was distilled")
+    translators.check_network(config, made_by, f"the target {folder} was distilled")
 
 
 def cases(cache: Cache, trainer: TranslatorTrainer, visible: int) -> dict[str, Case]:
@@ -61,7 +78,7 @@ def cases(cache: Cache, trainer: TranslatorTrainer, visible: int) -> dict[str, C
 
 
 def _target(cache: Cache, trainer: TranslatorTrainer) -> Case:
-    folder = pathlib.Path(cache.config.pretrain.target).expanduser()
+    folder = paths.expand(cache.config.pretrain.target, "config.pretrain.target")
     made_by = legacy.modernise(workdir.read(folder / "results.json")["config"])
     data = sources.load(
         made_by["dataset"],
@@ -70,6 +87,8 @@ def _target(cache: Cache, trainer: TranslatorTrainer) -> Case:
         test_fraction=made_by["test_fraction"],
         validation_fraction=made_by.get("validation_fraction", 0.0),
         seed=made_by["seed"],
+        pixel_range=made_by.get("pixel_range", ()),
+        alpha_background=made_by.get("alpha_background", (255, 255, 255)),
     )
     data = data.only(made_by["classes"]) if made_by.get("classes") else data
     if data.image_shape[-1] not in (cache.data.image_shape[-1], 1):

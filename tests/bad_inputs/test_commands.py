@@ -28,7 +28,28 @@ COMMANDS = {
     "a stray argument": (["--config=tiny.py", "stray"], ["'stray'", "--config.FIELD=VALUE"]),
     "an unknown flag": (["--config=tiny.py", "--epochs=3"], ["'--epochs=3'", "--config.FIELD=VALUE"]),
     "a flag without its value": (["--config=tiny.py", "--workdir"], ["--workdir", "value"]),
-    "a wrong type by flag": (["--config=tiny.py", "--config.ipc=abc"], ["--config.ipc=abc", "int"]),
+    "a wrong type by flag": (
+        ["--config=tiny.py", "--config.ipc=abc"],
+        ["config.ipc is 'abc'", "a whole number from 1"],
+    ),
+    "a width in floating point": (
+        ["--config=tiny.py", "--config.network.width=1e20"],
+        ["config.network.width is '1e20'"],
+    ),
+    "a file of flags": (["--config=tiny.py", "--flagfile=tiny.py"], ["--flagfile is unknown", "--config=FILE"]),
+    "flags that need not be known": (["--config=tiny.py", "--undefok=x", "--x=1"], ["--undefok is unknown"]),
+    "a config that ends the program": (["--config=ends.py"], ["ends.py, line 3", "SystemExit: 3"]),
+    "the folder as config": (["--config=."], ["--config is '.'", "a config file"]),
+    "a user that is not there": (["--config=tiny.py", "--workdir=~nosuchuser/x"], ["--workdir is '~nosuchuser/x'"]),
+    "a name that is too long": (["--config=tiny.py", f"--workdir={'a' * 300}"], ["--workdir is 'aaa", "255 bytes"]),
+    "a coordinator without a port": (
+        ["--config=tiny.py", "--coordinator=nonsense", "--processes=2", "--process=0"],
+        ["--coordinator is 'nonsense'", "HOST:PORT"],
+    ),
+    "a network larger than memory": (
+        ["--config=tiny.py", "--config.network.width=8192", "--config.network.depth=12"],
+        ["config.network.width is 8192", "the variables of a network take", "this machine"],
+    ),
     "ipc is zero": (["--config=tiny.py", "--config.ipc=0"], ["config.ipc is 0", "from 1 to"]),
     "a TFDS set that is not prepared": (
         # Outside, because TFDS makes the folder where TensorFlow is installed.
@@ -46,6 +67,7 @@ FILES = {
     "syntax.py": "def get_config(:",
     "empty.py": "",
     "raises.py": "def get_config():\n    raise ValueError('two lines\\nof words')",
+    "ends.py": "def get_config():\n    import sys\n    sys.exit(3)",
     "number.py": "def get_config():\n    return 3",
     "unknown.py": refusals.CONFIG.format(dataset="digits").replace(
         "config.stages", "config.ipcs = 3\n    config.stages"

@@ -6,7 +6,7 @@ from refusals import assert_refused
 VALUES = {
     "ipc is zero": (["ipc=0"], ["config.ipc is 0", "from 1 to"]),
     "ipc is negative": (["ipc=-1"], ["config.ipc is -1", "from 1 to"]),
-    "ipc is above the smallest class": (["ipc=7"], ["config.ipc is 7", "at most 6", "data"]),
+    "ipc is above the largest class": (["ipc=7"], ["config.ipc is 7", "at most 6", "data"]),
     "seed is negative": (["seed=-1"], ["config.seed is -1", "from 0"]),
     "seed is too large": ([f"seed={2**32}"], ["config.seed is 4294967296", "to 4294967295"]),
     "unknown protocol": (
@@ -18,6 +18,7 @@ VALUES = {
     "rate is no number": (["distill.rate=nan"], ["config.distill.rate is nan", "above 0"]),
     "rate is infinite": (["translate.rate=inf"], ["config.translate.rate is inf", "above 0"]),
     "small images in pre-training": (["stages=('cache',)", "factor=2"], ["config.factor is 2", "1 where stages are"]),
+    "learning before caching": (["stages=('pretrain','cache')"], ["('pretrain', 'cache')", "cache before pretrain"]),
     "herding in pre-training": (["stages=('cache',)", "start=herding"], ["config.start is 'herding'", "random where"]),
     "one class": (["classes=(1,)"], ["config.classes is (1,)", "two or more"]),
     "a class twice": (["classes=(1,1)"], ["config.classes is (1, 1)", "different"]),
@@ -72,7 +73,7 @@ VALUES = {
     ),
     "chunk is zero": (["compute.chunk=0"], ["config.compute.chunk is 0", "from 1 to"]),
     "translate.ipcs of words": (["translate.ipcs=many"], ["config.translate.ipcs is ('many',)", "each from 1"]),
-    "translate.ipcs above the smallest class": (
+    "translate.ipcs above the largest class": (
         ["translate.ipcs=(1,7)", "stages=('distill','translate')"],
         ["config.translate.ipcs is (1, 7)", "at most 6"],
     ),
@@ -86,8 +87,8 @@ VALUES = {
         ["stages=translate", "translate.init=nowhere"],
         ["config.translate.init is 'nowhere'", "fresh, autoencoder", "variables/"],
     ),
-    "a value that is no whole number": (["ipc=abc"], ["config.ipc", "'abc'", "int"]),
-    "a value that is no number": (["distill.rate=fast"], ["config.distill.rate", "'fast'", "float"]),
+    "a value that is no whole number": (["ipc=abc"], ["config.ipc is 'abc'", "a whole number from 1"]),
+    "a value that is no number": (["distill.rate=fast"], ["config.distill.rate is 'fast'", "above 0"]),
     "unknown field by flag": (["distill.rat=1"], ["config.distill.rat is not a field", "distill.rate"]),
 }
 

@@ -1,5 +1,6 @@
 """Workdirs, checkpoints and stored translators that are damaged, or of another run."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -32,6 +33,15 @@ def test_stored_translators(place, tmp_path, damage):
         cut_all_files(folder)
         words = [str(folder), "not a readable"]
     assert_refused(place, tmp_path / "run", values, words, tmp_path)
+
+
+@pytest.mark.parametrize("card", [{"config": 3}, {"made_in": [1]}, {"channels": "three"}, [1]])
+def test_cards_of_other_types(place, tmp_path, card):
+    folder = stored_translator(tmp_path / "stored", (2, 2, 2))
+    (folder / "card.json").write_text(json.dumps(card))
+    values = ["stages=translate", f"translate.init={folder}", "translator.widths=(2,2,2)"]
+    named = list(card)[:1] if isinstance(card, dict) else ["list"]
+    assert_refused(place, tmp_path / "run", values, [str(folder / "card.json"), *named], tmp_path)
 
 
 @pytest.mark.parametrize("name", ["file", "file/under", "/proc/fsdd", "read_only/run"])

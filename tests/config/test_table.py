@@ -130,8 +130,9 @@ def _bad_tuple(draw) -> tuple[str, Any]:
     wrong = st.sampled_from([3, 0.5, True, (None,), ((1, 2),), ({"a": 1},)])
     if name in ("stages", "evaluate.stages"):
         return name, draw(wrong | st.tuples(st.integers(), st.text()))
-    numbers = {"translator.widths": (0, 8, 8), "classes": (-1, 2), "translate.ipcs": (0, 1)}[name]
-    return name, draw(wrong | st.sampled_from([numbers, (1, True, 2), (1.5, 2, 3), ("1", 2, 3), (10**7, 2, 3)]))
+    bad = {"translator.widths": (0, 8, 8), "classes": (-1, 2), "translate.ipcs": (0, 1)}
+    bad |= {"pixel_range": (1, 1), "alpha_background": (0, 0, 256), "picture_bands": (0, 1)}
+    return name, draw(wrong | st.sampled_from([bad[name], (1, True, 2), (1.5, 2, 3), ("1", 2, 3), (10**7, 2, 3)]))
 
 
 @settings(deadline=None, max_examples=400)

@@ -101,3 +101,27 @@ def test_herding_brings_the_mean_closest_each_time(count, n, seed):
         before, left = chosen[: size - 1], [row for row in range(n) if row not in chosen[: size - 1]]
         distances = {row: np.linalg.norm(features.mean(0) - features[[*before, row]].mean(0)) for row in left}
         assert distances[chosen[size - 1]] <= min(distances.values()) + 1e-9
+
+
+@given(st.integers(1, 9), st.integers(1, 20), st.integers(0, 100))
+def test_a_rare_class_starts_from_all_it_has_and_changes_no_other(rare, ipc, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat([0, 1, 2], [20, rare, 20]))
+    chosen = synthetic_set.choose_real(labels, 3, ipc, seed)
+    np.testing.assert_array_equal(labels[chosen], np.repeat(np.arange(3), ipc))
+    counts = np.unique(chosen[ipc : 2 * ipc], return_counts=True)[1]
+    assert len(counts) == min(rare, ipc) and counts.max() - counts.min() <= 1
+    assert len(set(chosen[:ipc].tolist())) == len(set(chosen[2 * ipc :].tolist())) == ipc
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_repeated_images_are_mirrored_and_slightly_perturbed(mirror):
+    images = np.random.default_rng(0).standard_normal((6, 5, 4, 3)).astype(np.float32)
+    chosen = np.array([2, 0, 4, 1, 4, 1, 4])
+    made = np.asarray(synthetic_set.varied(jnp.asarray(images[chosen]), chosen, mirror, 7))
+    np.testing.assert_array_equal(made[:4], images[chosen[:4]])  # the first version is the image itself
+    for row, turned in {4: mirror, 5: mirror, 6: False}.items():
+        plain = images[chosen[row]][:, ::-1] if turned else images[chosen[row]]
+        assert 0.05 < (made[row] - plain).std() < 0.2
+    again = np.asarray(synthetic_set.varied(jnp.asarray(images[chosen]), chosen, mirror, 7))
+    np.testing.assert_array_equal(made, again)
+    assert (made != np.asarray(synthetic_set.varied(jnp.asarray(images[chosen]), chosen, mirror, 8))).any()

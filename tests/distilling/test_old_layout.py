@@ -84,6 +84,7 @@ def test_an_old_workdir_refuses_what_it_always_refused(old):
         runs.run(runs.named("quickstart", RUN | {"distill.steps": 7}), old / "run")
 
 
+@pytest.mark.slow
 def test_a_store_is_continued(old):
     shards = _bytes(old / "pretrained", "cache/shards/*")
     results = runs.run(

@@ -62,6 +62,9 @@ def test_results_say_what_was_done(finished):
         assert score["mean"] == pytest.approx(np.mean(score["accuracies"]), abs=0.01)
         assert (score["architecture"], score["width"], score["steps"]) == ("convnet", 16, 100)
         assert score["test_images"] == 359
+        assert (len(score["class_accuracies"]), score["test_images_of_a_class"]) == (10, [35, 37])
+        # Classes have nearly as many test images, so that both means nearly agree.
+        assert score["balanced_accuracy"] == pytest.approx(score["mean"], abs=0.5)
     assert results["config"]["network.initialisation"] == "lecun"
     assert results["versions"]["jax"] == jax.__version__
 

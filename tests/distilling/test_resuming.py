@@ -20,6 +20,7 @@ class _Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_networks_that_were_trained_together_are_not_taken_for_others(tmp_path, monkeypatch):
     """Killed with two at once, a run goes on with three at once and ends as one that was never killed."""
     save = checkpoint.Checkpoints.save

@@ -140,6 +140,7 @@ def test_several_networks_at_once_score_as_one_by_one(tmp_path):
     np.testing.assert_allclose(many, one, atol=1.5)
 
 
+@pytest.mark.slow
 def test_many_steps_a_dispatch_learn_the_same_space_and_the_same_autoencoder(tmp_path):
     fields = {"stages": ("bilevel", "distill", "translate"), "translate__init": "autoencoder", "evaluate__networks": 0}
     fields |= {"translator__residual": False, "translate__networks": 0}

@@ -130,6 +130,14 @@ def test_score_counts_right_answers(synthetic, chunk):
     assert told == [min(chunk, 7 - at) for at in range(0, 7, chunk)]
 
 
+def test_a_rare_class_counts_as_much_as_a_frequent_one_in_balanced_accuracy():
+    classes = np.array([0] * 8 + [1] * 2)
+    predictions = np.array([[0] * 10, [0] * 4 + [1] * 6])
+    by_class = training.accuracy_by_class(predictions, classes, 3)
+    np.testing.assert_array_equal(by_class[:, :2], [[1.0, 0.0], [0.5, 1.0]])
+    assert np.isnan(by_class[:, 2]).all()
+
+
 def test_networks_and_sets_of_one_size_share_their_programs():
     """Three networks trained and scored, each on two sets: compiled once for the network, recipe and size."""
     network, recipe = ConvNet(3, width=5, depth=2), dataclasses.replace(PLAIN, steps=4)

@@ -16,6 +16,7 @@ import fsdd
 from fsdd.core import whitening as whitenings
 from fsdd.core.synthetic_set import SyntheticSet, initial_labels
 from fsdd.data.folder import load_folder
+from fsdd.data.images import Reading
 from fsdd.exports import ddranking, writing
 from fsdd.exports import formats as known
 from fsdd.io import stored_files
@@ -141,7 +142,7 @@ def test_safetensors(tmp_path):
 def test_image_folder_with_metadata(tmp_path):
     stored = make()
     folder = fsdd.export(stored, "imagefolder", tmp_path / "out")
-    real = load_folder(str(folder), 0)
+    real = load_folder(str(folder), Reading())
     np.testing.assert_array_equal(real.train_images, stored.eight_bits)
     np.testing.assert_array_equal(real.train_labels, stored.classes)
     with open(folder / "metadata.csv", newline="", encoding="utf-8") as file:

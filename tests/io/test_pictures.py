@@ -149,3 +149,26 @@ def test_pictures_are_atomic_and_leave_pyplot_alone(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         pictures.curve(tmp_path / "curve.png" / "below.png", {"a": ([1], [1])}, "x", "y")
     assert os.listdir(tmp_path) == ["curve.png"] and not matplotlib.pyplot.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("channels", "bands", "shown"),
+    [
+        (1, (), [0]),
+        (2, (), [0]),
+        (3, (), [0, 1, 2]),
+        (4, (), [0, 1, 2]),
+        (13, (), [0, 1, 2]),
+        (13, (3, 2, 12), [3, 2, 12]),
+        (4, (3,), [3]),
+        (3, (2, 1, 0), [2, 1, 0]),
+    ],
+)
+def test_the_bands_that_pictures_show(tmp_path, channels, bands, shown):
+    values = np.arange(1, channels + 1) / 20
+    pixels = np.broadcast_to(values, (2, 8, 8, channels))
+    np.testing.assert_array_equal(pictures.visible_bands(pixels, bands), pixels[..., shown])
+    pictures.grid(tmp_path / "grid.png", {"S": pixels}, np.arange(2), ["a", "b"], bands=bands)
+    colours = np.unique(np.asarray(Image.open(tmp_path / "grid.png").convert("RGB")).reshape(-1, 3), axis=0).tolist()
+    wanted = np.rint(values[shown] * 255).astype(int).tolist()
+    assert (wanted * 3 if len(wanted) == 1 else wanted) in colours

@@ -31,7 +31,8 @@ def evaluation(std):
 
 def test_a_run_is_a_line_for_each_stage_and_evaluation_and_where_its_set_is():
     stages = {"distill": STAGE, "translate": STAGE | {"last": {}, "networks": 1000}}
-    lines = report.describe({"stages": stages, "evaluations": [evaluation(0.5), evaluation(None)]}, FOLDER)
+    results = {"stages": stages, "evaluations": [evaluation(0.5), evaluation(None)], "stored_numbers": {}}
+    lines = report.describe(results, FOLDER)
     assert lines == [
         "distill      1000 steps, 1 networks, 61 s (compiling 10 s), NFR loss 0.1235",
         "translate    1000 steps, 1000 networks, 61 s (compiling 10 s)",
@@ -41,8 +42,20 @@ def test_a_run_is_a_line_for_each_stage_and_evaluation_and_where_its_set_is():
     ]
 
 
-def test_without_an_evaluation_no_set_is_named():
-    assert len(report.describe({"stages": {"distill": STAGE}, "evaluations": []}, FOLDER)) == 1
+def test_without_an_evaluation_the_set_is_named_all_the_same():
+    results = {"stages": {"distill": STAGE}, "evaluations": [], "stored_numbers": {}}
+    assert report.describe(results, FOLDER)[-1].startswith(f"stored {FOLDER / 'synthetic.npz'}")
+    assert len(report.describe({"stages": {"cache": {"subsets": 0}}, "evaluations": []}, FOLDER)) == 1
+
+
+def test_where_classes_have_different_numbers_of_test_images_balanced_accuracy_is_said():
+    classes = {"class_accuracies": [98.0, None, 12.5], "balanced_accuracy": 55.25, "test_images_of_a_class": [0, 150]}
+    results = {"stages": {}, "evaluations": [evaluation(0.5) | classes], "stored_numbers": {}}
+    assert report.describe(results, FOLDER)[1] == (
+        "  0 to 150 test images per class: balanced accuracy 55.25 %, of single classes 12.50 to 98.00 %"
+    )
+    even = evaluation(0.5) | classes | {"test_images_of_a_class": [9, 9]}
+    assert len(report.describe({"stages": {}, "evaluations": [even]}, FOLDER)) == 1
 
 
 def test_pre_training_says_what_it_stored_and_how_it_did():

@@ -18,6 +18,7 @@ from fsdd.core import whitening as whitenings
 from fsdd.core.synthetic_set import SyntheticSet, initial_labels
 from fsdd.core.whitening import Whitening
 from fsdd.data.folder import load_folder
+from fsdd.data.images import Reading
 from fsdd.errors import UserError
 from fsdd.integrations import image_folder
 from fsdd.io import stored_files as io
@@ -304,7 +305,7 @@ def test_image_folder_round_trip(tmp_path, channels):
     image_folder.write_images(stored, tmp_path / "out")
     assert os.listdir(tmp_path) == ["out"]
     assert sorted(os.listdir(tmp_path / "out" / "name 0"))[:2] == ["00.png", "01.png"]
-    real = load_folder(str(tmp_path / "out"), 0)
+    real = load_folder(str(tmp_path / "out"), Reading())
     assert real.class_names == stored.class_names
     np.testing.assert_array_equal(real.train_labels, stored.classes)
     assert np.abs(real.train_images / 255 - stored.pixels).max() <= 1 / 510 + 1e-6
@@ -332,7 +333,7 @@ def test_image_folder_round_trip(tmp_path, channels):
 def test_class_folders_keep_names_and_order(tmp_path, names, folders):
     image_folder.write_images(make("standardize", names=names, ipc=1), tmp_path / "out")
     assert sorted(folder.name for folder in (tmp_path / "out").iterdir() if folder.is_dir()) == folders
-    real = load_folder(str(tmp_path / "out"), 0)
+    real = load_folder(str(tmp_path / "out"), Reading())
     np.testing.assert_array_equal(real.train_labels, [0, 1, 2])
 
 

@@ -198,3 +198,12 @@ def test_pixels_without_a_gradient_do_not_make_adam_explode(outer):
     moved, metrics = step(state.replace(moving=dead))
     assert np.isfinite(metrics["loss"])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(moved))
+
+
+def test_a_rare_class_starts_from_all_it_has():
+    labels = np.array([0, 1, 0, 0, 1, 0, 2])
+    images = np.arange(7, dtype=np.float32).reshape(7, 1, 1, 1)
+    real = bilevel.Real(jnp.asarray(images), jnp.zeros((7, 3)))
+    start = bilevel.choose_start(real, bilevel.rows_by_class(labels, 3), 4, 1, jax.random.key(0))
+    rows = np.asarray(start.images).reshape(3, 4).astype(int)
+    assert [sorted(set(of_class)) for of_class in rows.tolist()] == [[0, 2, 3, 5], [1, 4], [6]]

@@ -141,7 +141,7 @@ def test_whitening(frepo):
     assert np.abs(fitted.invert(whitened) - golden["pixels"]).max() < 1e-4
 
 
-@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("flip", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_torch_first_step_and_steps_of_adam(frepo_torch, float64, flip):
     case, steps = f"flip{int(flip)}", len(frepo_torch["x_t"])
     network, variables = _network(frepo_torch, jnp.float64)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import multiprocessing
+import os
 
 import jax
 import jax.flatten_util
@@ -156,6 +158,36 @@ def test_batches_are_used_in_turn_and_resumed_where_they_were():
         first = schedule.first_batch(middle)
         *_, (_, resumed, _) = trainer.run(schedule, map(_batch, range(first, 6)), WHITENING, at[middle], middle)
         jax.tree.map(np.testing.assert_array_equal, resumed, at[10])
+
+
+def _compare_devices(count: int) -> None:
+    """Fails unless all devices together take the step that one of them takes.
+
+    Features of the ridge head have a condition number of up to 1 / sqrt(RIDGE) = 1e3, hence gradients are good to 6e-5
+    (1e3 times float32's rounding of 6e-8): of the largest entry, as all of them come from one head a subset.
+    """
+    assert jax.device_count() == count
+    several = translator_training.TranslatorTrainer(TRANSLATOR, OBJECTIVE, OPTIMISER, jax.devices(), chunk=5)
+    steps = (trainer.run(Schedule(1), [_batch(3)], WHITENING, _state()) for trainer in (_trainer(), several))
+    (_, one, parts), (_, two, others) = (jax.device_get(next(step)) for step in steps)
+    start = _state().moving.params
+    wanted, found = (
+        jax.flatten_util.ravel_pytree(jax.tree.map(np.subtract, start, state.moving.params))[0] for state in (one, two)
+    )
+    print(f"apart: {np.abs(found - wanted).max() / np.abs(wanted).max():.2g}")
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
+    same = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(same, (two.rest, others), (one.rest, parts))
+
+
+@pytest.mark.slow  # a process with several devices
+def test_two_devices_take_the_step_that_one_takes(monkeypatch):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+    monkeypatch.setenv("XLA_FLAGS", flags.strip())
+    process = multiprocessing.get_context("spawn").Process(target=_compare_devices, args=(2,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_judging_is_the_mean_of_both_losses():

@@ -26,21 +26,36 @@ FLAGS = [
     "--config.compute.checkpoint_seconds=0.1",
 ]
 
-# In weights of size 0.1, after 60 steps.
-ROUNDING = 1e-5
+# Of an array's norm, after 60 steps. A rounding may put what enters a ReLU on the other side of zero: at one pixel, in
+# step 13, it was 2e-7 away. The gradient then jumps, by 6e-4 of it there, and Adam moves what has small gradients as
+# far as all else. One device whose first weights are changed by 1e-7 of themselves ends either 3e-6 from where it did
+# or, beyond that pixel, 3.8e-4, as two and eight devices do; changed by 1e-5 of themselves, 3.8e-4 at most. With one of
+# eight devices' cases counting 0.9 it is 2e-2, with another subset in one lane of one batch 9e-2. How closely a single
+# step is the same, tests/methods/test_translator_training.py says.
+ROUNDING = 2e-3
 
 
-def _variables(folder: pathlib.Path) -> list[np.ndarray]:
+def _variables(folder: pathlib.Path) -> dict:
     import orbax.checkpoint as ocp
 
-    return jax.tree.leaves(ocp.StandardCheckpointer().restore((folder / "translator" / "variables").absolute()))
+    return ocp.StandardCheckpointer().restore((folder / "translator" / "variables").absolute())
 
 
-def _assert_same(wanted: pathlib.Path, found: pathlib.Path, rounding: float = 0.0) -> None:
-    pairs = zip(_variables(wanted), _variables(found), strict=True)
-    largest = max(float(np.abs(one - two).max()) for one, two in pairs)
-    print(f"largest difference: {largest:.2g}")
-    assert largest <= rounding
+def _learned(folder: pathlib.Path) -> list[np.ndarray]:
+    """What of a translator is all learned: running statistics, and the output layer, which starts at zero."""
+    variables = _variables(folder)
+    return [variables["params"]["Conv_3"]["kernel"], *jax.tree.leaves(variables["batch_stats"])]
+
+
+def _assert_same(wanted: pathlib.Path, found: pathlib.Path) -> None:
+    jax.tree.map(np.testing.assert_array_equal, _variables(found), _variables(wanted))
+
+
+def _assert_close(wanted: pathlib.Path, found: pathlib.Path) -> None:
+    norm = np.linalg.norm
+    apart = [norm(one - two) / norm(one) for one, two in zip(_learned(wanted), _learned(found), strict=True)]
+    print("apart:", *(f"{part:.2g}" for part in apart))
+    assert np.max(apart) <= ROUNDING
 
 
 @pytest.fixture(scope="module")
@@ -57,25 +72,24 @@ def whole(stored, tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("whole")
     shutil.copytree(stored / "cache", folder / "cache")
     jobs.finish(jobs.start(FLAGS, folder))
-    # A residual translator's output layer starts at zero: all of it has been learned.
-    assert max(np.abs(leaf).max() for leaf in _variables(folder) if leaf.shape == (3, 3, 8, 1)) > 100 * ROUNDING
+    assert np.abs(_learned(folder)[0]).max() > 1e-3
     return folder
 
 
 @pytest.mark.slow  # processes with several devices
 @pytest.mark.parametrize("devices", [2, 8])
 def test_devices_change_roundings_alone(stored, whole, tmp_path, devices):
-    """Gradients are summed in another order, which Adam magnifies."""
+    """Gradients are summed in another order."""
     shutil.copytree(stored / "cache", tmp_path / "cache")
     jobs.finish(jobs.start(FLAGS, tmp_path, devices))
-    _assert_same(whole, tmp_path, ROUNDING)
+    _assert_close(whole, tmp_path)
 
 
 @pytest.mark.slow  # several processes
 def test_a_job_of_two_processes_caches_and_takes_steps_together(tmp_path, whole):
     both = [flag for flag in FLAGS if not flag.startswith("--stage")]
     jobs.finish(*(jobs.start([*both, *member], tmp_path) for member in jobs.members(2)))
-    _assert_same(whole, tmp_path, ROUNDING)
+    _assert_close(whole, tmp_path)
     assert not (tmp_path / "pretrain" / "checkpoints").exists()
 
 

@@ -1,0 +1,34 @@
+"""What the value of the field `dataset` means: a path or a name, and what the set is called, however it is spelled."""
+
+import os
+import re
+
+_FILES = (".npz", ".npy")
+# Sets of digits, letters and the like, whose mirror images mean something else: TFDS's names, or files and folders.
+_NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn_cropped")
+
+
+def is_path(dataset: str) -> bool:
+    """Whether `dataset` is a file or folder: it looks like one, or is the name of a folder that exists."""
+    looks_like_one = dataset.startswith(("/", ".", "~")) or dataset.endswith(("/", *_FILES))
+    return looks_like_one or (dataset not in ("", "digits") and os.path.isdir(dataset))
+
+
+def own_name(dataset: str) -> str:
+    """What a set is called: of a path the last part, without `.npz` or `.npy`; of a TFDS name the first.
+
+    `mnist.npz`, `./mnist.npz`, `/data/mnist.npz`, `mnist/` and `mnist:3.0.1` are all called mnist.
+    """
+    if not is_path(dataset):
+        return re.split("[:/]", dataset)[0]
+    try:
+        last = os.path.basename(os.path.realpath(os.path.expanduser(dataset)))
+    except ValueError:  # a NUL; whoever reads the set says that there is none
+        return dataset
+    stem, suffix = os.path.splitext(last)
+    return stem if suffix in _FILES else last
+
+
+def may_be_mirrored(dataset: str) -> bool:
+    """Whether the mirror image of an image is as good, as far as the set's name tells: not of digits and letters."""
+    return own_name(dataset).lower() not in _NOT_MIRRORED
