@@ -175,8 +175,8 @@ def evaluate(
     """
     with arguments.named():
         stored = _accept_set(stored)
-        images, labels = _accept_test_split(stored, test_images, test_labels)
         config = configs.resolve(_scored_as(stored, arguments.flatten(fields)))
+        images, labels = _accept_test_split(stored, test_images, test_labels, config.pixel_range)
         if not config.evaluate.networks:
             raise UserError("config.evaluate.networks is 0; allowed: at least 1")
         environment.prepare()
@@ -249,9 +249,11 @@ def _prepare(stored: StoredSet, config: Resolved) -> tuple[SyntheticSet, Any]:
     return prepared, training_sets.matching_whitening(stored.whitening, settings.images)
 
 
-def _accept_test_split(stored: StoredSet, test_images: Any, test_labels: Any) -> tuple[np.ndarray, np.ndarray]:
+def _accept_test_split(
+    stored: StoredSet, test_images: Any, test_labels: Any, pixel_range: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Test images as uint8 `[n, h, w, c]` and labels as int32 `[n]`, found fit for a stored set."""
-    images = sources.accepted_images("test_images", _array("test_images", test_images))
+    images = sources.accepted_images("test_images", _array("test_images", test_images), pixel_range)
     labels = sources.accepted_labels("test_labels", _array("test_labels", test_labels))
     if images.shape[1:] != stored.image_shape:
         raise UserError(f"test_images: of shape {list(images.shape[1:])}; allowed: {list(stored.image_shape)}")

@@ -160,7 +160,7 @@ def test_the_api_scores_a_stored_set_as_its_run_did(finished):
 @pytest.mark.parametrize(
     ("images", "labels", "fields", "words"),
     [
-        (np.zeros((3, 8, 8), np.int64), [0, 1, 2], {}, "test_images: of type int64"),
+        (np.zeros((3, 8, 8), np.int64), [0, 1, 2], {}, "test_images: int64 from 0 to 0; allowed are uint8, floats"),
         (np.zeros((3, 9, 9), np.uint8), [0, 1, 2], {}, r"shape \[9, 9, 1\]; allowed: \[8, 8, 1\]"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1], {}, "2 for 3 images"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1, 10], {}, "label 10; allowed: 0 to 9"),
