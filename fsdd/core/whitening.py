@@ -14,7 +14,10 @@ KINDS = ("auto", "zca", "standardize")
 class Whitening:
     """An affine, invertible map of images, fitted on a training split.
 
-    Whitened = ((pixels - channel_mean) / channel_std - mean) @ transform on the flattened image, d = h*w*c.
+    Whitened = ((pixels - channel_mean) / channel_std - mean) @ transform on the flattened image, d = h*w*c. Of images
+    that are far fewer than they have values, the matrices are never formed: with F the `factors` of n images,
+
+        transform = I / scale - F^T diag(weights[0]) F,    inverse = I scale + F^T diag(weights[1]) F.
 
     Attributes:
         channel_mean: `[c]`.
@@ -22,6 +25,9 @@ class Whitening:
         mean: `[d]` mean of the standardised images, or None: standardisation only.
         transform: `[d, d]`, or None.
         inverse: `[d, d]`, or None.
+        factors: `[n, d]`, or None.
+        weights: `[2, n]`, or None.
+        scale: `[]`, or None.
     """
 
     channel_mean: np.ndarray
@@ -29,11 +35,14 @@ class Whitening:
     mean: np.ndarray | None = None
     transform: np.ndarray | None = None
     inverse: np.ndarray | None = None
+    factors: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    scale: np.ndarray | None = None
 
     @property
     def kind(self) -> str:
         """`"zca"` or `"standardize"`."""
-        return "standardize" if self.transform is None else "zca"
+        return "standardize" if self.mean is None else "zca"
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Whiten `[n, h, w, c]` pixels, uint8 or float in [0, 1] -> float32 of that shape.
@@ -41,16 +50,25 @@ class Whitening:
         Arrays on a device work too, here and in the pixels: what is compiled takes the whitening as an argument.
         """
         images = (_unit(pixels) - self.channel_mean) / self.channel_std
-        if self.transform is not None:
-            images = ((images.reshape(len(images), -1) - self.mean) @ self.transform).reshape(pixels.shape)
+        if self.mean is not None:
+            flat = images.reshape(len(images), -1) - self.mean
+            images = self._times(flat, self.transform, 0).reshape(pixels.shape)
         return images
 
     def invert(self, images: np.ndarray) -> np.ndarray:
         """Pixels float32 `[n, h, w, c]` of whitened images; those of synthetic images may leave [0, 1]."""
         images = np.asarray(images, np.float32)
-        if self.inverse is not None:
-            images = (images.reshape(len(images), -1) @ self.inverse + self.mean).reshape(images.shape)
+        if self.mean is not None:
+            flat = self._times(images.reshape(len(images), -1), self.inverse, 1)
+            images = (flat + self.mean).reshape(images.shape)
         return images * self.channel_std + self.channel_mean
+
+    def _times(self, flat: np.ndarray, matrix: np.ndarray | None, which: int) -> np.ndarray:
+        """`[n, d]` images times `transform`, which is 0, or `inverse`, which is 1."""
+        if self.factors is None:
+            return flat @ matrix
+        within = ((flat @ self.factors.T) * self.weights[which]) @ self.factors
+        return flat * self.scale + within if which else flat / self.scale - within
 
 
 def quantise(pixels: np.ndarray) -> np.ndarray:
@@ -86,7 +104,8 @@ def fit(pixels: np.ndarray, kind: str = "auto", regularisation: float = 0.1) -> 
         kind: one of `KINDS`; "auto" is ZCA for colour and standardisation alone for grey images, as FRePo has it.
         regularisation: added to the covariance's eigenvalues, times their mean.
 
-    Fewer images than they have values, n < d, are fitted by their n x n products, at a cost of n d^2 instead of d^3.
+    Fewer images than they have values, n < d, are fitted by their n x n products, at a cost of n d^2 instead of d^3;
+    fewer than half as many keep their factors instead of the matrices `[d, d]`, which cost more to apply then.
     """
     if _standardizes(kind, pixels):
         return Whitening(*_float32(*_channel_statistics(pixels)))
@@ -94,9 +113,12 @@ def fit(pixels: np.ndarray, kind: str = "auto", regularisation: float = 0.1) -> 
 
 
 def fitting_bytes(pixels: np.ndarray, kind: str = "auto") -> int:
-    """Memory that `fit` takes beside the pixels `[n, h, w, c]`, about: the matrices `[d, d]` that it holds at once."""
+    """Memory that `fit` takes beside the pixels `[n, h, w, c]`, about: the matrices that it holds at once."""
     if _standardizes(kind, pixels):
         return 0
+    if _keeps_factors(pixels):
+        # The images, their factors and a product on the way.
+        return 12 * math.prod(pixels.shape)
     # Of few images three in float32; of many as many in float64, and those of their eigenvectors.
     return (12 if _are_few(pixels) else 32) * math.prod(pixels.shape[1:]) ** 2
 
@@ -107,6 +129,10 @@ def _standardizes(kind: str, pixels: np.ndarray) -> bool:
 
 def _are_few(pixels: np.ndarray) -> bool:
     return len(pixels) < math.prod(pixels.shape[1:])
+
+
+def _keeps_factors(pixels: np.ndarray) -> bool:
+    return 2 * len(pixels) < math.prod(pixels.shape[1:])
 
 
 def _fit_many(pixels: np.ndarray, regularisation: float) -> Whitening:
@@ -148,6 +174,10 @@ def _fit_few(pixels: np.ndarray, regularisation: float) -> Whitening:
     added = regularisation * values.sum() / d
     root, least = np.sqrt(np.maximum(values, 0) + added), np.sqrt(added)
     within = vectors.T @ images
+    if _keeps_factors(pixels):
+        weights = np.stack([1 / (n * least * root * (root + least)), 1 / (n * (root + least))])
+        fitted = _float32(channel_mean, channel_std, mean, within, weights, least)
+        return Whitening(*fitted[:3], factors=fitted[3], weights=fitted[4], scale=fitted[5])
     transform = -within.T @ (within / (n * least * root * (root + least))[:, None])
     inverse = within.T @ (within / (n * (root + least))[:, None])
     transform[np.diag_indices(d)] += 1 / least
