@@ -27,7 +27,12 @@ def whiten(pixels):  # test images [n, h, w, c] have to pass through the set's w
     pixels = (pixels - stored["channel_mean"]) / stored["channel_std"]
     if (run / "synthetic.whitening.npz").is_file():  # ZCA; images are flattened in the order h, w, c
         matrices = np.load(run / "synthetic.whitening.npz")
-        pixels = ((pixels.reshape(len(pixels), -1) - matrices["mean"]) @ matrices["transform"]).reshape(pixels.shape)
+        flat = pixels.reshape(len(pixels), -1) - matrices["mean"]
+        if "factors" in matrices:  # of few images, whose matrix would be far larger
+            within = ((flat @ matrices["factors"].T) * matrices["weights"][0]) @ matrices["factors"]
+            pixels = (flat / matrices["scale"] - within).reshape(pixels.shape)
+        else:
+            pixels = (flat @ matrices["transform"]).reshape(pixels.shape)
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 

@@ -82,8 +82,9 @@ class Classifier:
         flat = traverse_util.flatten_dict(self.variables, sep="/")
         arrays = {f"variables/{name}": np.asarray(leaf) for name, leaf in flat.items()}
         # Its matrix back to pixels is as large as the other, and nothing here goes that way.
-        parts = {name: getattr(self.whitening, name) for name in ("channel_mean", "channel_std", "mean", "transform")}
-        arrays |= {f"whitening/{name}": np.asarray(part) for name, part in parts.items() if part is not None}
+        channels = {"channel_mean": self.whitening.channel_mean, "channel_std": self.whitening.channel_std}
+        parts = channels | self.whitening.arrays(backwards=False)
+        arrays |= {f"whitening/{name}": np.asarray(part) for name, part in parts.items()}
         card = {
             "format": "fsdd classifier",
             "format_version": FORMAT_VERSION,

@@ -7,6 +7,12 @@ import jax
 import numpy as np
 
 KINDS = ("auto", "zca", "standardize")
+# What each form of a whitening has besides the channels' mean and deviation.
+ARRAYS = {
+    "standardize": (),
+    "zca": ("mean", "transform", "inverse"),
+    "zca_factors": ("mean", "factors", "weights", "scale"),
+}
 
 
 @jax.tree_util.register_dataclass
@@ -43,6 +49,15 @@ class Whitening:
     def kind(self) -> str:
         """`"zca"` or `"standardize"`."""
         return "standardize" if self.mean is None else "zca"
+
+    @property
+    def form(self) -> str:
+        """`kind`, or `"zca_factors"` where there are factors instead of matrices: a key of `ARRAYS`."""
+        return "zca_factors" if self.factors is not None else self.kind
+
+    def arrays(self, backwards: bool = True) -> dict[str, np.ndarray]:
+        """The arrays of ZCA by name; without those that only `invert` needs unless `backwards`."""
+        return {name: getattr(self, name) for name in ARRAYS[self.form] if backwards or name != "inverse"}
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Whiten `[n, h, w, c]` pixels, uint8 or float in [0, 1] -> float32 of that shape.

@@ -13,13 +13,14 @@ def write(stored: StoredSet, folder: pathlib.Path) -> None:
     """`synthetic.safetensors`; its metadata are the class names, as JSON."""
     import safetensors.numpy
 
-    whitening = {name: getattr(stored.whitening, name) for name in ("channel_mean", "channel_std", "mean", "transform")}
+    channels = {"channel_mean": stored.whitening.channel_mean, "channel_std": stored.whitening.channel_std}
+    whitening = channels | stored.whitening.arrays(backwards=False)
     arrays = {
         "train_images": np.asarray(stored.synthetic.decoded(stored.factor).images),
         "train_labels": stored.synthetic.labels,
         "pixels": stored.pixels,
         "classes": stored.classes,
-    } | {f"whitening.{name}": array for name, array in whitening.items() if array is not None}
+    } | {f"whitening.{name}": array for name, array in whitening.items()}
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {"class_names": json.dumps(stored.class_names, ensure_ascii=False)}
     safetensors.numpy.save_file(contiguous, folder / "synthetic.safetensors", metadata)

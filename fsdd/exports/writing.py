@@ -62,8 +62,9 @@ def export(stored: StoredSet | str | pathlib.Path, format: str, path: str | path
         temporary.mkdir(parents=True)
         chosen.write(stored, temporary)
         if chosen.is_whitened and stored.whitening.kind == "zca":
-            parts = ("channel_mean", "channel_std", "mean", "transform")
-            np.savez(temporary / WHITENING, **{name: getattr(stored.whitening, name) for name in parts})
+            whitening = stored.whitening
+            channels = {"channel_mean": whitening.channel_mean, "channel_std": whitening.channel_std}
+            np.savez(temporary / WHITENING, **channels, **whitening.arrays(backwards=False))
         description = json.dumps(describe(stored, chosen), indent=2, ensure_ascii=False) + "\n"
         (temporary / DESCRIPTION).write_text(description, encoding="utf-8")
         os.replace(temporary, folder)
@@ -89,7 +90,7 @@ def describe(stored: StoredSet, chosen: Format) -> dict[str, Any]:
         "channel_std": whitening.channel_std.tolist(),
         "whitening": {
             "kind": whitening.kind,
-            "formula": stored_files.formula(whitening.kind),
+            "formula": stored_files.formula(whitening.form),
             "flattening": "h, w, c: channels last, and fastest",
         },
         "trained_by": f"the run's own accuracies are of networks trained by the {loss} loss",

@@ -7,6 +7,14 @@ _LOSSES = {
     "mean squared": "(outputs - targets).square().mean()",
     "cross-entropy": "torch.nn.functional.cross_entropy(outputs, targets.argmax(1))",
 }
+# What `flat`, the images as rows, passes through.
+_PRODUCTS = {
+    "zca": ["    flat = (flat - matrices['mean']) @ matrices['transform']"],
+    "zca_factors": [
+        "    flat, factors = flat - matrices['mean'], matrices['factors']",
+        "    flat = flat / matrices['scale'] - ((flat @ factors.T) * matrices['weights'][0]) @ factors",
+    ],
+}
 
 
 def loss_of(provenance: dict[str, Any]) -> str:
@@ -23,17 +31,18 @@ def lines(name: str, whitening: str, loss: str) -> list[str]:
 
     Args:
         name: the set's `.npz` file; its ZCA matrices lie beside it.
-        whitening: "zca" or "standardize".
+        whitening: its form, a key of `fsdd.core.whitening.ARRAYS`.
         loss: what `loss_of` returns.
     """
     mapped = "images = (images - stored['channel_mean']) / stored['channel_std']  # [n, h, w, c], in [0, 1] before"
     last = ["    return torch.from_numpy(images.astype('float32')).permute(0, 3, 1, 2)"]
     matrices, product = [], []
-    if whitening == "zca":
+    if whitening != "standardize":
         matrices = [f"matrices = numpy.load({name.removesuffix('.npz') + '.whitening.npz'!r})"]
         product = [
             "    flat = images.reshape(len(images), -1)  # in the order h, w, c",
-            "    images = ((flat - matrices['mean']) @ matrices['transform']).reshape(images.shape)",
+            *_PRODUCTS[whitening],
+            "    images = flat.reshape(images.shape)",
         ]
     return [
         "import numpy, torch",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.core.whitening import Whitening
+from fsdd.core.whitening import ARRAYS, Whitening
 from fsdd.errors import UserError
 from fsdd.io import loading_hint
 from fsdd.io.atomic import replacing, replacing_all
@@ -45,17 +45,19 @@ _STORED = {"stored_images": "what is counted as stored: train_images before they
 # What the arrays of format version 1 are called now; its whitened images were those before they are enlarged.
 _EARLIER = {"whitened": "stored_images", "labels": "train_labels", "images": "eight_bits"}
 _SHARED = ("pixels", "classes", "class_names", "channel_mean", "channel_std")
-_ZCA_KEYS = ("mean", "transform", "inverse")
 _FORMULAS = {
     "standardize": "train_images = (pixels - channel_mean) / channel_std",
     "zca": "train_images = ((pixels - channel_mean) / channel_std, flattened to d in the order h, w, c, - mean) @ "
     "transform; back: pixels = (train_images @ inverse + mean) * channel_std + channel_mean",
+    "zca_factors": "as for a transform of I / scale - factors.T @ diag(weights[0]) @ factors, and an inverse of "
+    "I * scale + factors.T @ diag(weights[1]) @ factors",
 }
+_FORMULAS["zca_factors"] = f"{_FORMULAS['zca']}, {_FORMULAS['zca_factors']}"
 
 
-def formula(kind: str) -> str:
-    """How pixels become `train_images`, by the kind of whitening."""
-    return _FORMULAS[kind]
+def formula(form: str) -> str:
+    """How pixels become `train_images`, by the form of a whitening."""
+    return _FORMULAS[form]
 
 
 def save(stored: StoredSet, path: str | pathlib.Path) -> None:
@@ -85,7 +87,7 @@ def save(stored: StoredSet, path: str | pathlib.Path) -> None:
         _write_arrays(temporaries[0], arrays)
         description["sha256"] = digest_file(temporaries[0])
         if has_matrices:
-            _write_arrays(temporaries[2], {key: getattr(whitening, key) for key in _ZCA_KEYS})
+            _write_arrays(temporaries[2], whitening.arrays())
             description["whitening"] |= {"file": matrices_path.name, "sha256": digest_file(temporaries[2])}
         _write_description(temporaries[1], description)
     if not has_matrices:
@@ -120,7 +122,7 @@ def load(path: str | pathlib.Path, need_whitening: bool = False) -> StoredSet:
     kind = description["whitening"]["kind"]
     matrices = {}
     if kind == "zca" and matrices_path.is_file():
-        matrices = _read_arrays(matrices_path, _ZCA_KEYS)
+        matrices = _read_arrays(matrices_path, ARRAYS[description["whitening"].get("form", kind)])
     elif kind == "zca" and need_whitening:
         raise UserError(f"{matrices_path}: no such file; without it images cannot be whitened as those of {path.name}")
     whitening = None
@@ -179,13 +181,13 @@ def _arrays(stored: StoredSet, whitening: Whitening) -> dict[str, np.ndarray]:
 
 def _describe(stored: StoredSet, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
     n, height, width, channels = stored.pixels.shape
-    kind = stored.whitening.kind
+    form = stored.whitening.form
     return {
         "format": "fsdd stored set",
         "format_version": FORMAT_VERSION,
         "summary": f"{n} distilled images of {height}x{width}x{channels}, {stored.ipc} for each class of "
         f"{len(stored.class_names)}. `train_images` and `train_labels` are what was learned; `pixels` are for viewing.",
-        "load_for_pytorch": loading_hint.lines(name, kind, loading_hint.loss_of(stored.provenance)),
+        "load_for_pytorch": loading_hint.lines(name, form, loading_hint.loss_of(stored.provenance)),
         "arrays": {
             key: {"shape": list(array.shape), "dtype": str(array.dtype), "meaning": (_MEANINGS | _STORED)[key]}
             for key, array in arrays.items()
@@ -196,7 +198,7 @@ def _describe(stored: StoredSet, arrays: dict[str, np.ndarray], name: str) -> di
         },
         "factor": stored.factor,
         "stored_numbers": {"images": int(stored.synthetic.images.size), "labels": int(stored.synthetic.labels.size)},
-        "whitening": {"kind": kind, "formula": formula(kind)},
+        "whitening": {"kind": stored.whitening.kind, "form": form, "formula": formula(form)},
         "provenance": stored.provenance,
     }
 

@@ -219,7 +219,10 @@ def _check_rows(synthetic: SyntheticSet, classes: np.ndarray, num_classes: int) 
 def _check_whitening(whitening: Whitening, image_shape: tuple[int, ...]) -> None:
     d, shapes = int(np.prod(image_shape)), {}
     shapes["channel_mean"] = shapes["channel_std"] = image_shape[-1:]
-    if whitening.kind == "zca":
+    if whitening.form == "zca":
         shapes |= {"mean": (d,), "transform": (d, d), "inverse": (d, d)}
+    if whitening.form == "zca_factors":
+        n = len(whitening.factors)
+        shapes |= {"mean": (d,), "factors": (n, d), "weights": (2, n), "scale": ()}
     for name, shape in shapes.items():
         _check_array(f"whitening.{name}", getattr(whitening, name), np.float32, shape)

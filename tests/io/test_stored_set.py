@@ -356,3 +356,23 @@ def test_a_set_that_does_not_fit_together_is_refused():
         dataclasses.replace(stored, whitening=None, pixels=None)
     with pytest.raises(UserError, match=r"synthetic\.labels is float32 of shape"):
         dataclasses.replace(stored, class_names=("only", "two"))
+
+
+def test_a_set_whose_whitening_has_factors_is_stored_with_them(tmp_path):
+    """Of 40 images with 192 values each; and the hint's own lines whiten as the set does."""
+    stored = make(side=8)
+    assert stored.whitening.form == "zca_factors"
+    io.save(stored, tmp_path / "set.npz")
+    loaded = io.load(tmp_path / "set.npz", need_whitening=True)
+    assert same_bits(loaded.whitening.factors, stored.whitening.factors) and same_bits(loaded.pixels, stored.pixels)
+    description = json.loads((tmp_path / "set.json").read_text())
+    assert description["whitening"]["form"] == "zca_factors" and "factors.T" in description["whitening"]["formula"]
+    lines = description["load_for_pytorch"]
+    product = [line for line in lines if line.startswith("    flat") or line.startswith("    images = (images")]
+    pixels = np.random.default_rng(5).uniform(0, 1, (3, 8, 8, 3)).astype(np.float32)
+    names = {"images": pixels, "stored": np.load(tmp_path / "set.npz")}
+    names["matrices"] = np.load(tmp_path / "set.whitening.npz")
+    exec("\n".join(line.strip() for line in product), names)
+    np.testing.assert_allclose(
+        names["flat"].reshape(pixels.shape), stored.whitening.apply(pixels), rtol=1e-4, atol=1e-5
+    )
