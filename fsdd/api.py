@@ -22,7 +22,7 @@ from fsdd.distilling import pipeline
 from fsdd.errors import UserError
 from fsdd.evaluation import training, training_sets
 from fsdd.evaluation.accuracies import Accuracies
-from fsdd.io import notes, progress, stored_files
+from fsdd.io import notes, paths, progress, stored_files
 from fsdd.io.stored_set import StoredSet
 from fsdd.pretraining import job
 
@@ -47,17 +47,17 @@ def run(
     Raises:
         UserError: the config, the data or the workdir is bad; what was on disk is still there.
     """
-    environment.prepare()
-    if config.stages and set(config.stages) <= set(configs.PRETRAINING):
-        return job.run(config, folder, stage)
-    if stage is not None:
-        raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
-    if jax.process_count() > 1:
-        raise UserError(
-            f"this is one of {jax.process_count()} processes of a job; allowed: one, or a config that pre-trains, such "
-            "as configs/pretrain_cpu.py"
-        )
-    return pipeline.run(config, folder, given)
+    with environment.prepared():
+        if config.stages and set(config.stages) <= set(configs.PRETRAINING):
+            return job.run(config, folder, stage)
+        if stage is not None:
+            raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
+        if jax.process_count() > 1:
+            raise UserError(
+                f"this is one of {jax.process_count()} processes of a job; allowed: one, or a config that pre-trains, "
+                "such as configs/pretrain_cpu.py"
+            )
+        return pipeline.run(config, folder, given)
 
 
 def fields() -> dict[str, str]:
@@ -179,17 +179,17 @@ def evaluate(
         images, labels = _accept_test_split(stored, test_images, test_labels, config.pixel_range)
         if not config.evaluate.networks:
             raise UserError("config.evaluate.networks is 0; allowed: at least 1")
-        environment.prepare()
-        synthetic, whitening = _prepare(stored, config)
-        seen, shares = whitening.apply(images), []
-        network, recipe = scorers.build_scorer(config, len(stored.class_names))
-        networks, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
-        with progress.bar(f"networks trained: {networks}", networks * steps) as bar:
-            for index in range(networks):
-                key = keys.scoring_key(config.seed, index)[None]
-                state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
-                shares.append(training.score(network, training.variables(state), seen, labels))
-        return Accuracies(100 * np.concatenate(shares), dict(config.evaluate.items()))
+        with environment.prepared():
+            synthetic, whitening = _prepare(stored, config)
+            seen, shares = whitening.apply(images), []
+            network, recipe = scorers.build_scorer(config, len(stored.class_names))
+            networks, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
+            with progress.bar(f"networks trained: {networks}", networks * steps) as bar:
+                for index in range(networks):
+                    key = keys.scoring_key(config.seed, index)[None]
+                    state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
+                    shares.append(training.score(network, training.variables(state), seen, labels))
+            return Accuracies(100 * np.concatenate(shares), dict(config.evaluate.items()))
 
 
 def train(
@@ -211,24 +211,21 @@ def train(
     with arguments.named(seed="seed"):
         stored = _accept_set(stored)
         config = configs.resolve(_scored_as(stored, arguments.gather(fields, seed=seed)))
-        environment.prepare()
-        synthetic, whitening = _prepare(stored, config)
-        network, recipe = scorers.build_scorer(config, len(stored.class_names))
-        key = keys.scoring_key(config.seed, 0)[None]
-        with progress.bar("training", training.steps_of(recipe, len(synthetic))) as bar:
-            state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
-        variables = jax.tree.map(lambda leaf: leaf[0], training.variables(state))
-        architecture = classifiers.describe_network(config.evaluate, network)
-        return Classifier(stored.class_names, stored.image_shape, whitening, architecture, variables)
+        with environment.prepared():
+            synthetic, whitening = _prepare(stored, config)
+            network, recipe = scorers.build_scorer(config, len(stored.class_names))
+            key = keys.scoring_key(config.seed, 0)[None]
+            with progress.bar("training", training.steps_of(recipe, len(synthetic))) as bar:
+                state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
+            variables = jax.tree.map(lambda leaf: leaf[0], training.variables(state))
+            architecture = classifiers.describe_network(config.evaluate, network)
+            return Classifier(stored.class_names, stored.image_shape, whitening, architecture, variables)
 
 
 def _folder(workdir: Any) -> pathlib.Path:
     if not isinstance(workdir, str | pathlib.PurePath) or not str(workdir):
         raise UserError(f"workdir is {workdir!r:.80}; allowed: the path of a folder")
-    try:
-        return pathlib.Path(workdir).expanduser()
-    except RuntimeError as error:
-        raise UserError(f"workdir is {str(workdir)!r}; allowed: the path of a folder ({error})") from error
+    return paths.expand(workdir, "workdir")
 
 
 def _accept_set(stored: Any) -> StoredSet:

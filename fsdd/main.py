@@ -104,6 +104,7 @@ def _run(argv: list[str]) -> int:
         # Before anything asks JAX for its devices, as completing a config does.
         hosts.connect(**command.processes)
     environment.find_devices()
+    environment.compute_in_single_precision()
     config = configs.resolve(command.config)
     from fsdd import api
     from fsdd.io import report

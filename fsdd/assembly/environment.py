@@ -3,6 +3,7 @@
 Nothing here imports JAX before it is found good: a release that crashes must not be loaded to be refused.
 """
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
@@ -10,6 +11,7 @@ import os
 import pathlib
 import platform
 import sys
+from collections.abc import Iterator
 
 from fsdd.errors import UserError, one_line
 from fsdd.io import user_cache
@@ -41,6 +43,27 @@ def prepare() -> None:
     refuse_known_bad()
     keep_programs()
     find_devices()
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """`prepare`, and single precision until the end: JAX_ENABLE_X64, which a program may need, changes no result.
+
+    Raises:
+        UserError: as `prepare`.
+    """
+    prepare()
+    import jax
+
+    with jax.enable_x64(False):
+        yield
+
+
+def compute_in_single_precision() -> None:
+    """Have this process compute so, in all of its threads."""
+    import jax
+
+    jax.config.update("jax_enable_x64", False)
 
 
 def find_devices() -> None:
