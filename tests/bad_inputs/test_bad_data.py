@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from refusals import assert_refused, broken_arrays
 
+from fsdd.core import whitening
+
 
 def broken_folder(folder: pathlib.Path, spoil) -> str:
     """An image folder of two classes, one image of which `spoil` is given."""
@@ -36,16 +38,6 @@ DATA = {
             folder, arrays, train_labels=np.zeros(18, int), test_labels=np.zeros(18, int)
         ),
         ["broken", "one class, '0'", "two or more"],
-    ),
-    "images too large to whiten": (
-        lambda folder, arrays: broken_arrays(
-            folder,
-            arrays,
-            train_images=np.resize(np.arange(18, dtype=np.uint8), (18, 256, 256, 3)),
-            test_images=None,
-            test_labels=None,
-        ),
-        ["config.whitening.kind is 'auto'", "256x256", "'standardize'", "config.image_size"],
     ),
     "no such npz": (lambda folder, arrays: str(folder / "absent.npz"), ["absent.npz", "no such file"]),
     "class without images": (
@@ -80,3 +72,12 @@ def test_data(place, tmp_path, arrays, case):
     (tmp_path / "kept").mkdir()
     values = [f"dataset={make(tmp_path / 'data', arrays)}", f"data_dir={tmp_path / 'data'}"]
     assert_refused(place, tmp_path / "kept" / "run", values, words, tmp_path / "kept")
+
+
+def test_images_too_many_and_too_large_to_whiten(place, tmp_path, arrays, monkeypatch):
+    """As many as they have values, so that their whitening is a matrix: more than this machine has memory for."""
+    (tmp_path / "kept").mkdir()
+    monkeypatch.setattr(whitening, "fitting_bytes", lambda pixels, kind: 10**15)
+    data = broken_arrays(tmp_path, arrays)
+    words = ["config.whitening.kind is 'auto'", "1000000 GB", "images of 6x6", "'standardize'", "config.image_size"]
+    assert_refused(place, tmp_path / "kept" / "run", [f"dataset={data}"], words, tmp_path / "kept")

@@ -32,7 +32,7 @@ def run(folder, bands, **changes):
     return runs.run(runs.default(fields | {name.replace("__", "."): value for name, value in changes.items()}), folder)
 
 
-@pytest.mark.parametrize("whitening", ["auto", "standardize"])
+@pytest.mark.parametrize("whitening", [pytest.param("auto", marks=pytest.mark.slow), "standardize"])
 def test_four_bands_are_distilled_and_the_fourth_tells_the_classes(tmp_path, bands, whitening):
     results = run(tmp_path, bands, stages=STAGES, evaluate__steps=150, whitening__kind=whitening)
     stored = fsdd.load(tmp_path / "synthetic.npz")

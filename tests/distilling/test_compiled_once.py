@@ -22,7 +22,11 @@ def _count(task) -> int:
 OWN = {"distill": 1, "refine": 1, "translate": 2, "frepo": 2, "bilevel": 3}
 
 
-@pytest.mark.parametrize("stage", OWN)
+# Those that compile for long are slow.
+_STAGES = [pytest.param(name, marks=pytest.mark.slow) if name in ("bilevel", "frepo") else name for name in OWN]
+
+
+@pytest.mark.parametrize("stage", _STAGES)
 def test_another_run_compiles_its_own_step_alone(tmp_path, stage):
     counts = []
     for seed in (0, 1):

@@ -30,7 +30,7 @@ def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name in kept}
 
 
-@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("old", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_goes_on_with_data_that_moved(tmp_path, arrays, monkeypatch, old, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
@@ -69,6 +69,7 @@ def test_other_data_at_another_path_are_refused_by_their_path(tmp_path, arrays):
     assert times(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 def test_a_store_of_subsets_goes_on_with_data_that_moved(tmp_path, arrays):
     np.savez(tmp_path / "mine.npz", **arrays)
     fields = {"network.width": 4, "distill.steps": 2, "subsets.classes_min": 2, "subsets.classes_max": 3}

@@ -179,6 +179,7 @@ def test_what_the_api_cannot_score_is_one_line(finished, images, labels, fields,
         fsdd.evaluate(saved, images, np.array(labels), fields)
 
 
+@pytest.mark.slow
 def test_the_api_distils(tmp_path):
     fields = FIELDS | {"stages": ("distill",), "distill.steps": 3, "evaluate.networks": 0, "evaluate.stages": ()}
     made = fsdd.distill("digits", tmp_path, {name: value for name, value in fields.items() if name != "dataset"})

@@ -65,6 +65,7 @@ def test_small_images_are_stored_and_come_back_large(pooled):
     assert fsdd.evaluate(stored, data.test_images, data.test_labels, fields).values.shape == (1,)
 
 
+@pytest.mark.slow
 def test_a_set_for_plain_images_keeps_its_labels_and_is_scored_by_its_pixels(tmp_path):
     stages = {"stages": ("distill", "translate", "frepo"), "evaluate.stages": ("start", "frepo")}
     fields = {"protocol": "plain_pixels", "translate.rate": 1e-2}

@@ -85,6 +85,7 @@ def test_training_is_adam_on_the_loss(synthetic, name, loss_of):
         np.testing.assert_allclose(one[0], wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_together_alone_scanned_or_resumed_it_is_the_same_network(synthetic):
     recipe, keys = dataclasses.replace(PLAIN, policy="dsa"), jax.random.split(jax.random.key(0), 2)
     both = training.variables(training.train(NETWORK, recipe, synthetic, keys))

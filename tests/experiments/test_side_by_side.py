@@ -34,6 +34,7 @@ def setting():
     return context, sources, [Draw(one, sampling.features(network, one, images), labels) for one in drawn]
 
 
+@pytest.mark.slow
 def test_each_start_moves_as_a_stage_moves_it_alone(setting):
     context, sources, (draw, _) = setting
     variant = Variant("rising", width=8, rate=1e-2)

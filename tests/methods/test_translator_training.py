@@ -139,6 +139,7 @@ def test_features_of_a_case_are_those_of_its_own_network():
         np.testing.assert_allclose(cases.draw.features[lane], wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_batches_are_used_in_turn_and_resumed_where_they_were():
     schedule = Schedule(steps=10, uses=2, group=3)
     assert [schedule.first_batch(step) for step in (0, 5, 6, 9)] == [0, 0, 3, 3]

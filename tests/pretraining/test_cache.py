@@ -174,6 +174,7 @@ def test_inspection_counts_and_draws(whole, capsys):
         assert (whole / "cache" / picture).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_inspection_shows_the_images_that_subsets_were_made_of(tmp_path, monkeypatch):
     """Also where the big set was some of its classes, in an order of their own."""
     classes = (7, 2, 5)
