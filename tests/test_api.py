@@ -117,7 +117,7 @@ def test_what_is_refused_names_the_argument(tmp_path, case):
 
 @pytest.mark.parametrize("workdir", [3, b"run", "", "~nosuchuser/run"])
 def test_a_workdir_that_is_none_is_one_line(workdir):
-    with pytest.raises(fsdd.UserError, match=r"^workdir is .*; allowed: (the path of a folder|a path that begins with no ~)"):
+    with pytest.raises(fsdd.UserError, match=r"^workdir is .*; allowed: (the path of a|a path that begins with no ~)"):
         fsdd.distill(DATA, workdir)
 
 
