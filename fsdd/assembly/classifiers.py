@@ -14,6 +14,7 @@ from flax import traverse_util
 from fsdd.core import chunks, compilation
 from fsdd.core.whitening import Whitening
 from fsdd.errors import UserError
+from fsdd.io import paths
 from fsdd.io.atomic import replacing
 from fsdd.io.stored_set import accept_pixels
 from fsdd.networks import architectures
@@ -143,4 +144,4 @@ def load(path: str | pathlib.Path) -> Classifier:
 def _accept_path(path: str | pathlib.Path) -> pathlib.Path:
     if not isinstance(path, str | pathlib.PurePath) or pathlib.Path(path).suffix != ".npz":
         raise UserError(f"path is {str(path)!r:.200}; allowed: a file name that ends in .npz")
-    return pathlib.Path(path).expanduser()
+    return paths.expand(path, "path")

@@ -11,7 +11,7 @@ import numpy as np
 from fsdd.errors import UserError
 from fsdd.exports import formats as known
 from fsdd.exports.formats import Format
-from fsdd.io import loading_hint, stored_files
+from fsdd.io import loading_hint, paths, stored_files
 from fsdd.io.atomic import temporary_beside
 from fsdd.io.stored_set import StoredSet
 
@@ -116,8 +116,8 @@ def _folder(stored: Any, chosen: Format, path: Any) -> pathlib.Path:
     if path is not None and not isinstance(path, str | pathlib.PurePath):
         raise UserError(f"path is {path!r:.80}; allowed: the path of a folder")
     if path is not None:
-        return pathlib.Path(path).expanduser()
+        return paths.expand(path, "path")
     if isinstance(stored, StoredSet):
         raise UserError("path is None; allowed with the folder of a run only: the path of a folder")
-    place = pathlib.Path(stored).expanduser()
+    place = paths.expand(stored, "stored")
     return (place.parent if place.suffix == ".npz" else place) / "exports" / chosen.name

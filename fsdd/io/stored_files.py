@@ -16,7 +16,7 @@ import numpy as np
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.core.whitening import ARRAYS, Whitening
 from fsdd.errors import UserError
-from fsdd.io import loading_hint
+from fsdd.io import loading_hint, paths
 from fsdd.io.atomic import replacing, replacing_all
 from fsdd.io.digests import digest_file
 from fsdd.io.stored_set import StoredSet
@@ -146,7 +146,7 @@ def _find(path: str | pathlib.Path) -> str | pathlib.Path:
     """The file that is meant: that of a run where a folder is given."""
     if not isinstance(path, str | pathlib.PurePath):
         raise UserError(f"path is {path!r:.80}; allowed: the folder of a run, or a .npz file of a stored set")
-    folder = pathlib.Path(path).expanduser()
+    folder = paths.expand(path, "path")
     if folder.suffix == ".npz" or not folder.is_dir():
         return path
     if not (folder / NAME).is_file():
@@ -157,7 +157,7 @@ def _find(path: str | pathlib.Path) -> str | pathlib.Path:
 def _paths(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path, pathlib.Path]:
     if not isinstance(path, str | pathlib.PurePath):
         raise UserError(f"path is {path!r:.80}; allowed: a file name that ends in .npz")
-    path = pathlib.Path(path).expanduser()
+    path = paths.expand(path, "path")
     if path.suffix != ".npz":
         raise UserError(f"{path}: expected a file name that ends in .npz")
     return path, path.with_suffix(".json"), path.with_suffix(".whitening.npz")

@@ -376,3 +376,8 @@ def test_a_set_whose_whitening_has_factors_is_stored_with_them(tmp_path):
     np.testing.assert_allclose(
         names["flat"].reshape(pixels.shape), stored.whitening.apply(pixels), rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_user_that_is_not_there_is_one_line():
+    with pytest.raises(UserError, match="path is '~nosuchuser/set.npz'; allowed: a path that begins with no ~"):
+        io.load("~nosuchuser/set.npz")
