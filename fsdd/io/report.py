@@ -20,9 +20,9 @@ def describe(results: dict[str, Any], folder: pathlib.Path) -> list[str]:
 
 
 def _describe_classes(result: dict[str, Any]) -> list[str]:
-    """A line where classes have different numbers of test images: rare ones hardly count in the accuracy."""
+    """A line where some class has half as many test images again as another: rare ones hardly count in the accuracy."""
     least, most = result.get("test_images_of_a_class", (1, 1))
-    if least == most:
+    if 2 * most < 3 * least:
         return []
     known = [accuracy for accuracy in result["class_accuracies"] if accuracy is not None]
     return [

@@ -54,7 +54,7 @@ def test_where_classes_have_different_numbers_of_test_images_balanced_accuracy_i
     assert report.describe(results, FOLDER)[1] == (
         "  0 to 150 test images per class: balanced accuracy 55.25 %, of single classes 12.50 to 98.00 %"
     )
-    even = evaluation(0.5) | classes | {"test_images_of_a_class": [9, 9]}
+    even = evaluation(0.5) | classes | {"test_images_of_a_class": [35, 37]}
     assert len(report.describe({"stages": {}, "evaluations": [even]}, FOLDER)) == 1
 
 
