@@ -379,5 +379,5 @@ def test_a_set_whose_whitening_has_factors_is_stored_with_them(tmp_path):
 
 
 def test_a_user_that_is_not_there_is_one_line():
-    with pytest.raises(UserError, match="path is '~nosuchuser/set.npz'; allowed: a path that begins with no ~"):
+    with pytest.raises(UserError, match=r"path is '~nosuchuser/set\.npz'; allowed: a path that begins with no ~"):
         io.load("~nosuchuser/set.npz")
