@@ -2,6 +2,7 @@
 
 from fsdd import config as configs
 from fsdd.assembly import timing, translators
+from fsdd.config import Resolved
 from fsdd.config.registry import TRAINING
 from fsdd.core.synthetic_set import encode
 from fsdd.distilling.context import Context
@@ -10,9 +11,8 @@ from fsdd.io import progress
 from fsdd.methods import translation
 
 
-def moved_images(context: Context, stage: str) -> list[int]:
+def moved_images(config: Resolved, classes: int, stage: str) -> list[int]:
     """How many images each set has that a stage moves: those of several IPCs until a translator has seen them."""
-    config = context.config
     translates = "translate" in config.stages
     several = config.translate.ipcs if translates else ()
     if configs.stages()[stage].moves_all_ipcs:
@@ -21,21 +21,29 @@ def moved_images(context: Context, stage: str) -> list[int]:
         ipcs = {config.ipc, *several}
     else:
         ipcs = (config.ipc,)
-    return [ipc * config.factor**2 * context.data.num_classes for ipc in ipcs]
+    return [ipc * config.factor**2 * classes for ipc in ipcs]
 
 
 def count_passes(context: Context) -> dict[str, int]:
     """Passes of one image forward through a network, or as much work, in stages not done yet and in the evaluation."""
     config, data = context.config, context.data
     counts = {
-        stage: configs.stages()[stage].passes(config, moved_images(context, stage), len(data.train_labels))
+        stage: configs.stages()[stage].passes(
+            config, moved_images(config, data.num_classes, stage), len(data.train_labels)
+        )
         for stage in config.stages
         if not (context.folder / stage / "result.json").is_file()
     }
-    images = config.ipc * config.factor**2 * data.num_classes
+    return counts | {"evaluate": evaluation_passes(config, data.num_classes, len(data.test_labels))[0]}
+
+
+def evaluation_passes(config: Resolved, classes: int, test_images: int) -> tuple[int, int]:
+    """Passes of one image forward that the evaluation equals, and the steps of all its networks."""
+    images = config.ipc * config.factor**2 * classes
+    networks = config.evaluate.networks * max(len(config.evaluate.stages), 1)
     steps = config.evaluate.steps or training.default_steps(images)
-    one = TRAINING * steps * min(images, config.evaluate.batch) + len(data.test_labels)
-    return counts | {"evaluate": one * config.evaluate.networks * max(len(config.evaluate.stages), 1)}
+    one = TRAINING * steps * min(images, config.evaluate.batch) + test_images
+    return one * networks, steps * networks
 
 
 def describe(context: Context) -> str | None:
@@ -45,7 +53,7 @@ def describe(context: Context) -> str | None:
     seconds = {stage: count * each for stage, count in count_passes(context).items()}
     if seconds.get("translate"):
         translator = translators.build(config, config.translate.init, context.data.image_shape[-1])
-        moved = moved_images(context, "translate")
+        moved = moved_images(config, context.data.num_classes, "translate")
         like = encode(images[: min(moved[0], translation.CHUNK)], config.factor)
         one = timing.translator_seconds_per_image(translator, like, config.factor)
         seconds["translate"] += TRAINING * configs.steps_of(config, "translate") * sum(moved) * one

@@ -5,6 +5,7 @@ features of the real images that a stage keeps. What passes through once is not,
 """
 
 import os
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -27,7 +28,7 @@ def check(config: Resolved, data: RealSet) -> None:
     most = _memory()
     if most is None:
         return
-    for field, what, size in _arrays(config, data):
+    for field, what, size in list_arrays(config, data):
         if size > most:
             section, _, name = field.rpartition(".")
             value = config[section][name] if section else config[field]
@@ -37,27 +38,41 @@ def check(config: Resolved, data: RealSet) -> None:
             )
 
 
-def _arrays(config: Resolved, data: RealSet) -> list[tuple[str, str, float]]:
-    """(field, what it is, bytes) of the large arrays."""
+class Array(NamedTuple):
+    """Large arrays of one kind.
+
+    Attributes:
+        field: the config's that decides on their size.
+        what: they are.
+        bytes: of all of them.
+    """
+
+    field: str
+    what: str
+    bytes: float
+
+
+def list_arrays(config: Resolved, data: RealSet) -> list[Array]:
+    """The large arrays of a run; of `data` only the shape and the numbers of images and classes count."""
     network, shape = objectives.build_objective(config, data.num_classes).network, data.image_shape
     count = len(data.train_labels)
     arrays = [
-        ("image_size", "the real images", 4.0 * count * float(np.prod(shape))),
+        Array("image_size", "the real images", 4.0 * count * float(np.prod(shape))),
         # With its gradient.
-        ("network.width", "the variables of a network", 8.0 * _parameters(network, shape)),
+        Array("network.width", "the variables of a network", 8.0 * _parameters(network, shape)),
     ]
     if config.evaluate.networks:
         scorer, _ = scorers.build_scorer(config, data.num_classes)
         field = "evaluate.width" if config.evaluate.width else "network.width"
         # With its gradient and Adam's moments.
-        arrays.append((field, "an evaluation network and its optimiser", 16.0 * _parameters(scorer, shape)))
+        arrays.append(Array(field, "an evaluation network and its optimiser", 16.0 * _parameters(scorer, shape)))
     feature = float(sampling.feature_size(network, shape)) * jnp.dtype(config.network.cache_dtype).itemsize
     for stage in config.stages:
         if stage == "distill":
-            arrays.append(("network.width", "the features of the real images", feature * count))
+            arrays.append(Array("network.width", "the features of the real images", feature * count))
         elif "group" in config[stage]:
             held = config[stage].group * min(config[stage].real_images or count, count)
-            arrays.append((f"{stage}.group", "the features of the real images", feature * held))
+            arrays.append(Array(f"{stage}.group", "the features of the real images", feature * held))
     return arrays
 
 
