@@ -5,6 +5,7 @@ import secrets
 import tempfile
 
 import hypothesis
+import jaxlib.version
 import pytest
 
 # Set before JAX is imported, and handed down to the processes that tests start. Most of what these tests take is
@@ -14,6 +15,13 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_folder.name, "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
     os.environ["FSDD_CACHE"] = os.path.join(_folder.name, "cache")
+    if "XLA_FLAGS" not in os.environ:
+        # Programs of these sizes take a hundredth of a second, and most of a minute to compile as programs for users
+        # are. `.ci/slow` compiles as they do, and so does the test of JAX's releases.
+        _flags = ["--xla_backend_optimization_level=0"]
+        if jaxlib.version.__version_info__ < (0, 11):
+            _flags.append("--xla_cpu_use_fusion_emitters=false")
+        os.environ["XLA_FLAGS"] = " ".join(_flags)
 
 # A failure ends with the line that repeats it.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)

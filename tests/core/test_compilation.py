@@ -20,8 +20,12 @@ def test_values_and_options_are_those_of_jax():
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the compiler is asked for nothing there")
-def test_within_another_program_it_is_refused():
-    """JAX says so of whatever has options of the compiler: ours has them here."""
+def test_within_another_program_it_is_refused(monkeypatch):
+    """JAX says so of whatever has options of the compiler: ours has them where XLA_FLAGS do not set its level."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
     inner = compilation.jit(_draw)
     with pytest.raises(ValueError, match="xla_backend_optimization_level"):
         jax.jit(lambda key: inner(key, 1.0))(jax.random.key(0))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
+    inner = compilation.jit(_draw)
+    jax.jit(lambda key: inner(key, 1.0))(jax.random.key(0))

@@ -5,6 +5,7 @@ They run on CPU even where there is a GPU: elsewhere float32 products may be of 
 
 import jax
 import jax.numpy as jnp
+import jaxlib.version
 import numpy as np
 import pytest
 
@@ -13,6 +14,14 @@ from fsdd.methods import nfr, streams
 from fsdd.networks import convnet, sampling
 
 CLASSES, SIZE, REAL, WIDTHS = 3, 4, 16, (3, 8, 16)
+
+
+def jit(function):
+    """`jax.jit` as for users, where the tests' own XLA_FLAGS compile less well, in less time."""
+    options = {"xla_backend_optimization_level": 3}
+    if jaxlib.version.__version_info__ < (0, 11):
+        options["xla_cpu_use_fusion_emitters"] = True
+    return jax.jit(function, compiler_options=options)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +37,7 @@ def test_many_matrix_vector_products_followed_by_a_sum(dtype, rows):
         matrix = jnp.eye(3, dtype=dtype)
         counted = jnp.arange(rows, dtype=dtype)
         x = jnp.stack([counted, jnp.zeros_like(counted), jnp.zeros_like(counted)], axis=1)
-        found = jax.jit(jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2)))(x)
+        found = jit(jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2)))(x)
     assert found.dtype == dtype
     wanted = np.sum(np.square(np.float64(x) @ np.float64(matrix).T), axis=1)
     # Nothing cancels, so that relative errors add up: three products and their sum round 3 times, which the square
@@ -100,7 +109,7 @@ def test_loss_and_gradient_of_a_step_in_two_networks_at_once():
 
     moved = synthetic_set.SyntheticSet(jnp.asarray(images), jnp.asarray(labels))
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *networks)
-    found, gradients = jax.jit(jax.vmap(jax.value_and_grad(loss), (None, 0)))(moved, stacked)
+    found, gradients = jit(jax.vmap(jax.value_and_grad(loss), (None, 0)))(moved, stacked)
     assert found.dtype == gradients.images.dtype == gradients.labels.dtype == jnp.float32
 
     # Rounding of sums of n terms adds up like a random walk, to sqrt(n) units; the ridge head magnifies what is in its

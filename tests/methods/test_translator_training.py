@@ -72,11 +72,15 @@ def _loss_and_gradient(variables: dict, case: translation.Case) -> tuple:
 
 
 def test_a_step_follows_the_mean_gradient_of_its_subsets():
+    """To a rounding of 1e-4 of the largest entry's move."""
     cases, state = [_case(3, 1), _case(5, 2)], _state()
     moved, metrics = pretrain(state, lanes.stack(cases))
     gradients = [_loss_and_gradient(_variables(), case)[1] for case in cases]
     wanted = jax.tree.map(lambda start, *grads: start - 0.1 * sum(grads) / 2, state.moving.params, *gradients)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), moved.moving.params, wanted)
+    before, after, expected = (
+        jax.flatten_util.ravel_pytree(params)[0] for params in (state.moving.params, moved.moving.params, wanted)
+    )
+    np.testing.assert_allclose(after, expected, rtol=0, atol=1e-4 * np.abs(expected - before).max())
     assert np.isfinite(metrics["loss"])
     changed = jax.tree.map(lambda new, old: np.any(new != old), moved.rest, state.rest)
     assert any(jax.tree.leaves(changed))
