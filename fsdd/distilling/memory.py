@@ -4,6 +4,7 @@ Counted are the large arrays that a run holds for long: the real images, a netwo
 features of the real images that a stage keeps. What passes through once is not, so that a run may still run out.
 """
 
+import functools
 import os
 from typing import NamedTuple
 
@@ -76,6 +77,7 @@ def list_arrays(config: Resolved, data: RealSet) -> list[Array]:
     return arrays
 
 
+@functools.cache
 def _parameters(network: nn.Module, image_shape: tuple[int, int, int]) -> float:
     variables = jax.eval_shape(lambda key: sampling.sample(network, key, image_shape), jax.random.key(0))
     return sum(float(np.prod(leaf.shape)) for leaf in jax.tree.leaves(variables))

@@ -28,6 +28,7 @@ def sampler(network: nn.Module, image_shape: tuple[int, int, int]) -> Callable[[
     return compilation.jit(functools.partial(sample_many, network, image_shape=image_shape))
 
 
+@functools.cache
 def feature_size(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
     """d, the number of features of an image of shape `(h, w, c)`; nothing is computed."""
 
