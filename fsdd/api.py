@@ -188,7 +188,8 @@ def evaluate(
                 for index in range(networks):
                     key = keys.scoring_key(config.seed, index)[None]
                     state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
-                    shares.append(training.score(network, training.variables(state), seen, labels))
+                    watch = progress.counting("test images", len(labels))
+                    shares.append(training.score(network, training.variables(state), seen, labels, watch=watch))
             return Accuracies(100 * np.concatenate(shares), dict(config.evaluate.items()))
 
 

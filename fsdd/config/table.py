@@ -89,6 +89,11 @@ def _data_fields() -> dict[str, Field]:
             values.one_of(1, 2, 4),
             "Side of the images that networks see over that of the stored ones; 2 stores 4 times as many images (DS).",
         ),
+        "balanced": Field(
+            False,
+            values.truth(),
+            "Whether real images are drawn so that classes count alike, however many images each has.",
+        ),
         "start": Field(
             "random", values.one_of("random", "herding"), "Which real images the synthetic set starts from."
         ),

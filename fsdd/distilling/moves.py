@@ -113,6 +113,7 @@ def build_stream(config: Resolved, stage: str) -> streams.Stream:
         settings.batch,
         config.compute.chunk,
         config.network.cache_dtype,
+        config.balanced,
     )
 
 
