@@ -90,9 +90,11 @@ def _data_fields() -> dict[str, Field]:
             "Side of the images that networks see over that of the stored ones; 2 stores 4 times as many images (DS).",
         ),
         "balanced": Field(
-            False,
+            None,
             values.truth(),
-            "Whether real images are drawn so that classes count alike, however many images each has.",
+            "Whether distill, translate and refine draw real images so that classes count alike, however many each "
+            "has; by default where some class has half as many again as another.",
+            optional=True,
         ),
         "start": Field(
             "random", values.one_of("random", "herding"), "Which real images the synthetic set starts from."

@@ -73,7 +73,8 @@ class Resumable:
     def follow(self, steps: Iterator[tuple[int, object, dict]], bar: progress.Bar | None = None, units: int = 1):
         """Run `(steps done, state, metrics stacked over the dispatch)` to the end; return the last state.
 
-        Progress is shown on a bar of its own; or on `bar`, to which each step, also those done before, is so many units.
+        Progress is shown on a bar of its own, or on `bar`, to which each step, also those done before, is so many
+        units.
         """
         if bar is None:
             shown = progress.bar(self._label, self.total, self._start)

@@ -128,7 +128,9 @@ def test_all_networks_of_a_set_are_on_one_bar_that_starts_where_they_were_left(f
 
     monkeypatch.setattr(progress, "bar", watched)
     again = runs.run(_config(), folder)
-    assert [(bar.desc, bar.total, bar.initial, bar.n) for bar in bars] == [("evaluate refine, 2 networks", 200, 100, 200)]
+    assert [(bar.desc, bar.total, bar.initial, bar.n) for bar in bars] == [
+        ("evaluate refine, 2 networks", 200, 100, 200)
+    ]
     assert again["evaluations"][-1]["accuracies"] == results["evaluations"][-1]["accuracies"]
 
 
