@@ -41,9 +41,13 @@ def _data_fields() -> dict[str, Field]:
             "measured, or those for sets that will be used as plain pixels.",
         ),
         "dataset": Field(
-            "cifar10", values.text("a TFDS name, an image folder, an .npz file, .npy files or digits"), "The real set."
+            "cifar10",
+            values.text("a TFDS name, hf:NAME, an image folder, an .npz file, .npy files or digits"),
+            "The real set.",
         ),
-        "data_dir": Field(None, values.text("the path of a folder"), "Where TFDS keeps prepared sets.", optional=True),
+        "data_dir": Field(
+            None, values.text("the path of a folder"), "Where TFDS, or datasets, keeps prepared sets.", optional=True
+        ),
         "image_size": Field(
             0, values.whole(0, 4096), "Side in pixels to which images are cropped and resized; 0 keeps their size."
         ),
@@ -81,7 +85,7 @@ def _data_fields() -> dict[str, Field]:
             None,
             values.truth(),
             "Whether the mirror image of an image is as good; by default not for sets that are called like those of "
-            "digits and letters, whatever the path: digits, mnist, fashion_mnist, kmnist, emnist, svhn_cropped.",
+            "digits and letters, whatever the path: digits, mnist, fashion_mnist, kmnist, emnist, svhn, svhn_cropped.",
         ),
         "ipc": Field(1, values.whole(1, 10**5), "Synthetic images per class (IPC), in images of full size."),
         "factor": Field(

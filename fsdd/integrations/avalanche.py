@@ -24,7 +24,7 @@ from avalanche.training.storage_policy import ExemplarsBuffer
 from torch.utils.data import TensorDataset
 
 from fsdd import api
-from fsdd.data import sources
+from fsdd.data import arrays
 from fsdd.data.images import resize
 from fsdd.errors import UserError
 from fsdd.integrations import exemplars
@@ -139,5 +139,5 @@ def _arrays(dataset: AvalancheDataset) -> tuple[np.ndarray, list[tuple[int, int]
 
 def _as_pixels(images: np.ndarray, image_size: int, pixel_range: tuple[float, ...]) -> np.ndarray:
     """Images of an experience as float32 `[n, h, h, c]` in [0, 1], in steps of 1/255, in which they are distilled."""
-    pixels = sources.accepted_images("train_images", images, tuple(pixel_range))
+    pixels = arrays.accepted_images("train_images", images, tuple(pixel_range))
     return resize(pixels, image_size).astype(np.float32) / 255
