@@ -1,6 +1,6 @@
 """A distilling replay buffer for Avalanche: of each experience it keeps a synthetic set instead of real images.
 
-    pip install avalanche-lib torch
+    pip install 'fsdd[avalanche]'
 
     from avalanche.training.plugins import ReplayPlugin
     from fsdd.integrations.avalanche import DistillingBuffer
