@@ -170,9 +170,8 @@ def evaluate(
         test_labels: int `[n]`, in the order of `stored.class_names`.
         fields: config fields by dotted name, such as `{"evaluate.networks": 5, "evaluate.architecture": "alexnet"}`;
             the rest, also those of how data are read, are those of the run that made the set (3 networks, if it scored
-            none). With a `protocol` among
-            them, what that decides is no longer the run's: `{"protocol": "plain_pixels"}` scores what 8-bit pixels and
-            hard labels are worth.
+            none). With a `protocol` among them, what that decides is no longer the run's: `{"protocol":
+            "plain_pixels"}` scores what 8-bit pixels and hard labels are worth.
 
     Returns:
         For each network, the percentage of test images that it classifies right after its last step; their mean and
@@ -183,7 +182,9 @@ def evaluate(
     """
     with arguments.named():
         stored = _accept_set(stored)
-        config = configs.resolve(_scored_as(stored, arguments.flatten(fields)))
+        given = arguments.flatten(fields)
+        config = configs.resolve(_scored_as(stored, given))
+        _tell_of_range(config, given)
         images, labels = _accept_test_split(stored, test_images, test_labels, config)
         if not config.evaluate.networks:
             raise UserError("config.evaluate.networks is 0; allowed: at least 1")
@@ -269,6 +270,16 @@ def _accept_test_split(
     if labels.max() >= len(stored.class_names):
         raise UserError(f"test_labels: label {labels.max()}; allowed: 0 to {len(stored.class_names) - 1}")
     return images, labels
+
+
+def _tell_of_range(config: Resolved, given: Mapping[str, Any]) -> None:
+    """Say which numbers are black and white where the run that made the set says it, and the caller does not."""
+    if config.pixel_range and "pixel_range" not in given:
+        black, white = config.pixel_range
+        notes.say(
+            f"test_images are read with pixel_range=({black:g}, {white:g}), as the set was; the field pixel_range=() "
+            "is for uint8 and floats in [0, 1]"
+        )
 
 
 def _array(name: str, value: Any) -> np.ndarray:
