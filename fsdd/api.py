@@ -16,7 +16,8 @@ from fsdd.assembly.classifiers import Classifier
 from fsdd.config import Resolved, arguments, legacy
 from fsdd.config.fields import ByProtocol
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.data import handed_in, sources
+from fsdd.data import arrays, handed_in
+from fsdd.data.images import resize
 from fsdd.data.real_set import RealSet
 from fsdd.distilling import pipeline
 from fsdd.errors import UserError
@@ -24,10 +25,12 @@ from fsdd.evaluation import training, training_sets
 from fsdd.evaluation.accuracies import Accuracies
 from fsdd.io import notes, paths, progress, stored_files
 from fsdd.io.stored_set import StoredSet
-from fsdd.pretraining import job
 
 # The config fields that are arguments of `distill`, and what these are called.
 _ARGUMENTS = {name: name for name in ("ipc", "method", "image_size", "seed")} | {"dataset": "data"}
+
+# The config fields that say how images are read.
+_READING = ("image_size", "pixel_range", "alpha_background", "picture_bands")
 
 
 def run(
@@ -49,6 +52,8 @@ def run(
     """
     with environment.prepared():
         if config.stages and set(config.stages) <= set(configs.PRETRAINING):
+            from fsdd.pretraining import job  # of an extra
+
             return job.run(config, folder, stage)
         if stage is not None:
             raise UserError(f"--stage is {stage!r}; it is for configs that pre-train, such as configs/pretrain_cpu.py")
@@ -82,11 +87,12 @@ def distill(
     """Distil a dataset; a call that was interrupted continues from its workdir.
 
     Args:
-        data: what to distil. By name: a folder of images, an .npz of arrays, a TFDS set, or "digits" (README, "Your own
-            data"). Or what a program has: a `fsdd.RealSet`; arrays `(images, labels)` or `(images, labels, test_images,
-            test_labels)`, images `[n, h, w, c]` or `[n, h, w]`, uint8 or floats in [0, 1]; a map-style dataset of
-            PyTorch's kind, or two of them `(train, test)`, whose items are pairs of an image (Pillow's, an array or a
-            tensor) and a label; a Hugging Face split, or a dict of splits. Without a test split a part is held out.
+        data: what to distil. By name: a folder of images, an .npz of arrays, a TFDS set, a Hugging Face set "hf:NAME",
+            or "digits" (README, "Your own data"). Or what a program has: a `fsdd.RealSet`; arrays `(images, labels)` or
+            `(images, labels, test_images, test_labels)`, images `[n, h, w, c]` or `[n, h, w]`, uint8 or floats in
+            [0, 1]; a map-style dataset of PyTorch's kind, or two of them `(train, test)`, whose items are pairs of an
+            image (Pillow's, an array or a tensor) and a label; a Hugging Face split, or a dict of splits. Without a
+            test split a part is held out.
         workdir: the folder that keeps the run: results.json, pictures, checkpoints and the stored set. None makes a
             temporary one, which is named.
         fields: config fields by dotted name, such as `{"refine.uses": 4}` or `{"refine": {"uses": 4}}`
@@ -129,7 +135,7 @@ def pretrain(
     """Pre-train a translator on cached subsets of a big set; a call that was interrupted continues from its workdir.
 
     Args:
-        dataset: a folder of images, an .npz of arrays, a TFDS set, or "digits".
+        dataset: a folder of images, an .npz of arrays, a TFDS set, "hf:NAME", or "digits".
         workdir: the folder that keeps the store, the record and the translator.
         fields: config fields by dotted name, such as `{"subsets.count": 100, "pretrain.steps": 5000}`. The rest are the
             paper's Table 1, hours of eight GPUs; `configs/pretrain_cpu.py` has values for 2 cores.
@@ -142,7 +148,7 @@ def pretrain(
     """
     with arguments.named(dataset="dataset"):
         if not isinstance(dataset, str | pathlib.PurePath):
-            raise UserError(f"dataset is {dataset!r:.80}; allowed: a path, a TFDS name or 'digits'")
+            raise UserError(f"dataset is {dataset!r:.80}; allowed: a path, a TFDS name, hf:NAME or 'digits'")
         folder = _folder(workdir)
         given = {"dataset": str(dataset), "stages": configs.PRETRAINING} | arguments.flatten(fields)
         run(configs.resolve(arguments.change(configs.default(), given)), folder)
@@ -159,12 +165,13 @@ def evaluate(
 
     Args:
         stored: a set with its whitening, as `fsdd.load` gives it, or what `fsdd.load` takes.
-        test_images: pixels `[n, h, w, c]`, uint8 or floats in [0, 1].
+        test_images: pixels `[n, h, w, c]`, as those that the set was distilled from: they are read with the same
+            fields, `pixel_range` and `image_size`. Without a `pixel_range` they are uint8 or floats in [0, 1].
         test_labels: int `[n]`, in the order of `stored.class_names`.
         fields: config fields by dotted name, such as `{"evaluate.networks": 5, "evaluate.architecture": "alexnet"}`;
-            the rest are those of the run that made the set (3 networks, if it scored none). With a `protocol` among
-            them, what that decides is no longer the run's: `{"protocol": "plain_pixels"}` scores what 8-bit pixels and
-            hard labels are worth.
+            the rest, also those of how data are read, are those of the run that made the set (3 networks, if it scored
+            none). With a `protocol` among them, what that decides is no longer the run's: `{"protocol":
+            "plain_pixels"}` scores what 8-bit pixels and hard labels are worth.
 
     Returns:
         For each network, the percentage of test images that it classifies right after its last step; their mean and
@@ -175,8 +182,10 @@ def evaluate(
     """
     with arguments.named():
         stored = _accept_set(stored)
-        config = configs.resolve(_scored_as(stored, arguments.flatten(fields)))
-        images, labels = _accept_test_split(stored, test_images, test_labels, config.pixel_range)
+        given = arguments.flatten(fields)
+        config = configs.resolve(_scored_as(stored, given))
+        _tell_of_range(config, given)
+        images, labels = _accept_test_split(stored, test_images, test_labels, config)
         if not config.evaluate.networks:
             raise UserError("config.evaluate.networks is 0; allowed: at least 1")
         with environment.prepared():
@@ -188,7 +197,8 @@ def evaluate(
                 for index in range(networks):
                     key = keys.scoring_key(config.seed, index)[None]
                     state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
-                    shares.append(training.score(network, training.variables(state), seen, labels))
+                    watch = progress.counting("test images", len(labels))
+                    shares.append(training.score(network, training.variables(state), seen, labels, watch=watch))
             return Accuracies(100 * np.concatenate(shares), dict(config.evaluate.items()))
 
 
@@ -247,11 +257,12 @@ def _prepare(stored: StoredSet, config: Resolved) -> tuple[SyntheticSet, Any]:
 
 
 def _accept_test_split(
-    stored: StoredSet, test_images: Any, test_labels: Any, pixel_range: tuple[float, ...]
+    stored: StoredSet, test_images: Any, test_labels: Any, config: Resolved
 ) -> tuple[np.ndarray, np.ndarray]:
     """Test images as uint8 `[n, h, w, c]` and labels as int32 `[n]`, found fit for a stored set."""
-    images = sources.accepted_images("test_images", _array("test_images", test_images), pixel_range)
-    labels = sources.accepted_labels("test_labels", _array("test_labels", test_labels))
+    images = arrays.accepted_images("test_images", _array("test_images", test_images), config.pixel_range)
+    images = resize(images, config.image_size)
+    labels = arrays.accepted_labels("test_labels", _array("test_labels", test_labels))
     if images.shape[1:] != stored.image_shape:
         raise UserError(f"test_images: of shape {list(images.shape[1:])}; allowed: {list(stored.image_shape)}")
     if len(images) != len(labels) or not len(labels):
@@ -259,6 +270,16 @@ def _accept_test_split(
     if labels.max() >= len(stored.class_names):
         raise UserError(f"test_labels: label {labels.max()}; allowed: 0 to {len(stored.class_names) - 1}")
     return images, labels
+
+
+def _tell_of_range(config: Resolved, given: Mapping[str, Any]) -> None:
+    """Say which numbers are black and white where the run that made the set says it, and the caller does not."""
+    if config.pixel_range and "pixel_range" not in given:
+        black, white = config.pixel_range
+        notes.say(
+            f"test_images are read with pixel_range=({black:g}, {white:g}), as the set was; the field pixel_range=() "
+            "is for uint8 and floats in [0, 1]"
+        )
 
 
 def _array(name: str, value: Any) -> np.ndarray:
@@ -274,7 +295,7 @@ def _scored_as(stored: StoredSet, given: dict[str, Any]) -> ml_collections.Confi
     config, made_by = configs.default(), legacy.modernise(made_by if isinstance(made_by, dict) else {})
     table = configs.table()
     wanted = {name for name in table if name.startswith("evaluate.")} - {"evaluate.stages"}
-    wanted |= {"dataset", "seed", "mirror", "network.width"}
+    wanted |= {"dataset", "seed", "mirror", "network.width", *_READING}
     if "protocol" in given:
         # A run's config holds what its own protocol filled in, which the one that is given replaces.
         wanted -= {name for name in wanted if isinstance(table[name].default, ByProtocol)}

@@ -1,5 +1,6 @@
 """The Python API: arguments, stored sets as programs use them, scores and trained networks."""
 
+import dataclasses
 import logging
 import pathlib
 import subprocess
@@ -64,6 +65,28 @@ def test_notes_go_through_logging(capsys):
     finally:
         notes.logger.handlers[:] = before
     assert seen == ["100% of it"] and capsys.readouterr().out == ""
+
+
+def test_test_images_are_read_as_those_that_were_distilled(made, capsys):
+    """16-bit images, as a run with these fields reads them, are scored like the bytes that they stand for."""
+    config = made[1].provenance["config"] | {
+        "evaluate.steps": 20,
+        "pixel_range": [1000, 1000 + 2 * 255],
+        "image_size": 8,
+    }
+    stored = dataclasses.replace(made[1], provenance={"config": config})
+    wide = 1000 + 2 * DATA[2].astype(np.uint16)
+    expected = fsdd.evaluate(stored, DATA[2], DATA[3], {"pixel_range": ()})
+    assert "pixel_range" not in capsys.readouterr().out
+    np.testing.assert_array_equal(fsdd.evaluate(stored, wide, DATA[3]), expected)
+    assert "test_images are read with pixel_range=(1000, 1510), as the set was" in capsys.readouterr().out
+    # Fields that are given come first: in another range the same numbers are other pixels.
+    assert list(fsdd.evaluate(stored, wide, DATA[3], {"pixel_range": (1000, 1100)})) != list(expected)
+    enlarged = wide.repeat(2, axis=1).repeat(2, axis=2)
+    near = fsdd.evaluate(stored, np.pad(enlarged, ((0, 0), (0, 0), (3, 3))), DATA[3])
+    assert abs(near.mean - expected.mean) < 3
+    with pytest.raises(fsdd.UserError, match=r"^test_images: of shape \[16, 16, 1\]; allowed: \[8, 8, 1\]"):
+        fsdd.evaluate(stored, enlarged, DATA[3], {"image_size": 0})
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ ALLOWED = {
     "distilling": BELOW_RUNS,
     "pretraining": BELOW_RUNS,
     "api": {*BELOW_RUNS, "distilling", "pretraining"},
-    "integrations": {"api", "io"},
+    "integrations": {"api", "core", "data", "io"},
     "exports": {"core", "integrations", "io"},
     # The command of exports.
     "export": {"exports"},

@@ -1,6 +1,8 @@
 """What is in the package that pip installs."""
 
 import pathlib
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -32,3 +34,34 @@ def test_a_file_is_preferred_to_a_config_of_its_name(tmp_path, monkeypatch):
     text = "from fsdd import config as configs\n\n\ndef get_config():\n    return configs.default()\n"
     pathlib.Path("quickstart").write_text(text)
     assert main.parse(["fsdd", "--config=quickstart"]).config.dataset == "cifar10"
+
+
+WITHOUT = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name in {missing!r} else find(name, *rest)
+sys.modules.update(dict.fromkeys({missing!r}))
+from fsdd import api
+from fsdd.data import sources
+from fsdd.errors import UserError
+try:
+    {statement}
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "statement", "line"),
+    [
+        (["sklearn"], "sources.load('digits')", "dataset 'digits' needs sklearn, {digits}"),
+        (["datasets"], "sources.load('hf:x')", "dataset 'hf:x' needs datasets, {huggingface}"),
+        (["grain", "safetensors"], "api.pretrain('x', 'y')", "pre-training a translator needs grain, {pretraining}"),
+    ],
+)
+def test_what_an_extra_brings_is_named_where_it_is_missing_and_not_missed_before(missing, statement, line):
+    code = WITHOUT.format(missing=missing, statement=statement)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    advice = {name: f"which is not installed; run pip install 'fsdd[{name}]'" for name in extras}
+    assert done.stdout == line.format(**advice) + "\n", done.stderr

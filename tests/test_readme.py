@@ -12,7 +12,8 @@ from fsdd import config as configs
 from fsdd import main
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = ("README.md", "configs/README.md", "fsdd/pretraining/README.md", "experiments/README.md")
+PAGES = ("README.md", "configs/README.md", "docs/python.md", "experiments/README.md")
+PAGES += tuple(f"fsdd/{folder}/README.md" for folder in ("data", "exports", "integrations", "pretraining"))
 TINY = {
     "ipc": 1,
     "image_size": 8,

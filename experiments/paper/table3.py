@@ -33,10 +33,8 @@ PAPER = {
 NOTABLE = 1.5
 _HEADLINE = {
     "random": "no distillation",
-    "one_net": "distilled in one network",
-    "with_adaptation": "then moved by a pre-trained translator, adapted",
-    "refine": "moved over {cells_cpu/cifar10_ipc1_refine/stages/refine/networks} networks instead",
-    "ds_with_adaptation": "the translator on four images of half the side in the place of one",
+    "refine": "distilled in one network, then moved over {cells_cpu/cifar10_ipc1_refine/stages/refine/networks}",
+    "ds_with_adaptation": "a pre-trained translator, adapted, on four images of half the side in the place of one",
     "frepo": "the paper's baseline, {cells_cpu/cifar10_ipc1_frepo/stages/frepo/steps} of its 500,000 steps",
 }
 

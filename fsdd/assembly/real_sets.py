@@ -80,8 +80,35 @@ def load_target_set(config: Resolved, given: RealSet | None = None) -> RealSet:
                 f"config.{field} is {config[field] if field == 'ipc' else ipcs}; allowed: at most {most}, the images "
                 f"of the largest class of {data.name}{' over the square of config.factor' * (config.factor > 1)}"
             )
+    _tell_of_imbalance(config, data, counts)
     _tell_of_rare_classes(config, data, counts)
     return data
+
+
+def draws_balanced(config: Resolved, data: RealSet) -> bool:
+    """Whether real images are drawn so that classes count alike: as the config says, else where classes differ."""
+    if config.balanced is not None:
+        return config.balanced
+    return _are_unequal(np.bincount(data.train_labels, minlength=data.num_classes))
+
+
+def _are_unequal(counts: np.ndarray) -> bool:
+    """Whether some class has half as many images again as another."""
+    return bool(2 * counts.max() >= 3 * counts.min())
+
+
+def _tell_of_imbalance(config: Resolved, data: RealSet, counts: np.ndarray) -> None:
+    if not _are_unequal(counts):
+        return
+    fewest, most = int(counts.argmin()), int(counts.argmax())
+    if draws_balanced(config, data):
+        how = "they are drawn so that classes count alike; config.balanced=False is for drawing them as they come"
+    else:
+        how = "frequent classes count more; config.balanced=True is for classes that count alike"
+    notes.say(
+        f"{data.name}: {counts[fewest]:,} ({data.class_names[fewest]}) to {counts[most]:,} ({data.class_names[most]}) "
+        f"training images per class; {how}"
+    )
 
 
 def _tell_of_rare_classes(config: Resolved, data: RealSet, counts: np.ndarray) -> None:

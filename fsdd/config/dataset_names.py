@@ -5,20 +5,27 @@ import re
 
 _FILES = (".npz", ".npy")
 # Sets of digits, letters and the like, whose mirror images mean something else: TFDS's names, or files and folders.
-_NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn_cropped")
+_NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn", "svhn_cropped")
+# What a name of Hugging Face's datasets begins with: hf:cifar10, hf:ylecun/mnist, hf:NAME:CONFIG.
+HUB = "hf:"
 
 
 def is_path(dataset: str) -> bool:
     """Whether `dataset` is a file or folder: it looks like one, or is the name of a folder that exists."""
+    if dataset.startswith(HUB):
+        return False
     looks_like_one = dataset.startswith(("/", ".", "~")) or dataset.endswith(("/", *_FILES))
     return looks_like_one or (dataset not in ("", "digits") and os.path.isdir(dataset))
 
 
 def own_name(dataset: str) -> str:
-    """What a set is called: of a path the last part, without `.npz` or `.npy`; of a TFDS name the first.
+    """What a set is called: of a path the last part, without `.npz` or `.npy`; of a TFDS name the first; of one of
+    Hugging Face's the name without its owner.
 
     `mnist.npz`, `./mnist.npz`, `/data/mnist.npz`, `mnist/` and `mnist:3.0.1` are all called mnist.
     """
+    if dataset.startswith(HUB):
+        return re.split("[:/]", dataset.removeprefix(HUB).rstrip("/").partition(":")[0])[-1]
     if not is_path(dataset):
         return re.split("[:/]", dataset)[0]
     try:

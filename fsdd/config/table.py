@@ -41,9 +41,13 @@ def _data_fields() -> dict[str, Field]:
             "measured, or those for sets that will be used as plain pixels.",
         ),
         "dataset": Field(
-            "cifar10", values.text("a TFDS name, an image folder, an .npz file, .npy files or digits"), "The real set."
+            "cifar10",
+            values.text("a TFDS name, hf:NAME, an image folder, an .npz file, .npy files or digits"),
+            "The real set.",
         ),
-        "data_dir": Field(None, values.text("the path of a folder"), "Where TFDS keeps prepared sets.", optional=True),
+        "data_dir": Field(
+            None, values.text("the path of a folder"), "Where TFDS, or datasets, keeps prepared sets.", optional=True
+        ),
         "image_size": Field(
             0, values.whole(0, 4096), "Side in pixels to which images are cropped and resized; 0 keeps their size."
         ),
@@ -81,13 +85,20 @@ def _data_fields() -> dict[str, Field]:
             None,
             values.truth(),
             "Whether the mirror image of an image is as good; by default not for sets that are called like those of "
-            "digits and letters, whatever the path: digits, mnist, fashion_mnist, kmnist, emnist, svhn_cropped.",
+            "digits and letters, whatever the path: digits, mnist, fashion_mnist, kmnist, emnist, svhn, svhn_cropped.",
         ),
         "ipc": Field(1, values.whole(1, 10**5), "Synthetic images per class (IPC), in images of full size."),
         "factor": Field(
             1,
             values.one_of(1, 2, 4),
             "Side of the images that networks see over that of the stored ones; 2 stores 4 times as many images (DS).",
+        ),
+        "balanced": Field(
+            None,
+            values.truth(),
+            "Whether distill, translate and refine draw real images so that classes count alike, however many each "
+            "has; by default where some class has half as many again as another.",
+            optional=True,
         ),
         "start": Field(
             "random", values.one_of("random", "herding"), "Which real images the synthetic set starts from."

@@ -128,6 +128,31 @@ def channels_last(where: str, array: np.ndarray) -> tuple[np.ndarray, bool]:
     )
 
 
+def accepted_images(where: str, pixels: np.ndarray, pixel_range: tuple[float, ...] = ()) -> np.ndarray:
+    """An array of images, `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]`, as uint8 `[n, h, w, c]`.
+
+    Raises:
+        UserError: it is none that is accepted; the line begins with `where`.
+    """
+    return to_bytes(where, channels_last(where, pixels)[0], pixel_range)
+
+
+def accepted_labels(where: str, labels: np.ndarray) -> np.ndarray:
+    """An array of labels, whole numbers `[n]` or `[n, 1]`, as int32 `[n]`.
+
+    Raises:
+        UserError: it is none that is accepted; the line begins with `where`.
+    """
+    if labels.ndim == 2 and labels.shape[1] == 1:  # the form in which Keras delivers CIFAR's
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UserError(f"{where}: {labels.dtype} of shape {list(labels.shape)}; allowed are integers of shape [n]")
+    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
+        bad = labels.min() if labels.min() < 0 else labels.max()
+        raise UserError(f"{where}: label {bad}; allowed are 0, 1, ... up to the number of classes less one")
+    return labels.astype(np.int32)
+
+
 def _roles(path: str, arrays: dict[str, np.ndarray]) -> _Roles:
     by_role: dict[tuple[str, str], list[str]] = {}
     for name in arrays:

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from fsdd.data import images, sources
+from fsdd.data import arrays, images
 from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
 
 ALLOWED = (
-    "a path, a TFDS name, a fsdd.RealSet, arrays (images, labels) or (images, labels, test_images, test_labels), a "
-    "dataset of pairs (image, label) or two of them (train, test), or Hugging Face splits of images and labels"
+    "a path, a TFDS name, hf:NAME, a fsdd.RealSet, arrays (images, labels) or (images, labels, test_images, "
+    "test_labels), a dataset of pairs (image, label) or two of them (train, test), or Hugging Face splits of images "
+    "and labels"
 )
 _TEST_SPLITS = ("test", "validation", "valid", "val")
 
@@ -75,7 +76,7 @@ def read(
     numbers = [train_labels, test_labels]
     if names is None or train_labels.dtype.kind not in "iu":
         names, numbers = _number(train_labels, test_labels)
-    labels = [sources.accepted_labels("data: labels", part) for part in numbers]
+    labels = [arrays.accepted_labels("data: labels", part) for part in numbers]
     return RealSet(name_of(data), train_images, labels[0], test_images, labels[1], names)
 
 
@@ -123,7 +124,7 @@ def _class_names(kind: str, train: Any) -> tuple[str, ...] | None:
     if kind == "arrays":
         return None
     if kind == "hugging face":
-        names = getattr(train.features[_columns(train)[1]], "names", None)
+        names = getattr(train.features[columns(train)[1]], "names", None)
     else:
         names = getattr(train, "classes", None)
     is_list = isinstance(names, list | tuple) and len(names) > 0
@@ -163,12 +164,12 @@ def _read_split(kind: str, part: Any, where: str, reading: images.Reading) -> tu
 
 def _items(kind: str, part: Any, where: str, reading: images.Reading, labels: list) -> Iterator[tuple[str, np.ndarray]]:
     """A name and the image of each item; its label is appended to `labels`."""
-    columns = _columns(part) if kind == "hugging face" else (0, 1)
+    keys = columns(part) if kind == "hugging face" else (0, 1)
     for index in range(len(part)):
         name = f"{where}[{index}]"
         try:
             item = part[index]
-            image, label = item[columns[0]], item[columns[1]]
+            image, label = item[keys[0]], item[keys[1]]
         except (TypeError, KeyError, IndexError, ValueError) as error:
             raise UserError(f"{name} is no pair of an image and a label; allowed: {ALLOWED}") from error
         labels.append(label if isinstance(label, str) else np.asarray(label)[()])
@@ -205,13 +206,13 @@ def _channels_last(pixels: np.ndarray) -> np.ndarray:
 
 def _accept(where: str, pixels: np.ndarray, reading: images.Reading) -> np.ndarray:
     try:
-        return sources.accepted_images(where, pixels, reading.pixel_range)
+        return arrays.accepted_images(where, pixels, reading.pixel_range)
     except UserError as error:
         hint = "; leave out what normalises them, such as transforms.Normalize" if pixels.dtype.kind == "f" else ""
         raise UserError(f"{error}{hint}") from error
 
 
-def _columns(part: Any) -> tuple[str, str]:
+def columns(part: Any) -> tuple[str, str]:
     """The image column and the label column of a Hugging Face split."""
     kinds = {name: type(feature).__name__ for name, feature in part.features.items()}
     image = next((name for name, kind in kinds.items() if kind == "Image"), None)

@@ -1,20 +1,19 @@
-"""Where real sets come from: scikit-learn's digits, arrays, image folders and TensorFlow Datasets."""
+"""Where real sets come from: scikit-learn's digits, arrays, image folders, TensorFlow Datasets and Hugging Face's."""
 
 import dataclasses
 import re
 
 import numpy as np
-import sklearn.datasets
 
 from fsdd.config import dataset_names
 from fsdd.data import images
-from fsdd.data.arrays import channels_last, holds_arrays, load_arrays
+from fsdd.data.arrays import holds_arrays, load_arrays
 from fsdd.data.folder import load_folder
+from fsdd.data.hub import load_hub
 from fsdd.data.images import Reading
-from fsdd.data.levels import to_bytes
 from fsdd.data.real_set import RealSet
 from fsdd.data.tfds import load_tfds
-from fsdd.errors import UserError
+from fsdd.errors import UserError, require
 
 
 def load(
@@ -31,10 +30,11 @@ def load(
     """Load a real set into host memory.
 
     Args:
-        dataset: "digits" (scikit-learn's, no download); a `.npz` file; a folder of images or of `.npy` files, which
+        dataset: "digits" (scikit-learn's, no download); "hf:NAME" or "hf:NAME:CONFIG", what Hugging Face's datasets
+            loads by that name, such as "hf:cifar10"; a `.npz` file; a folder of images or of `.npy` files, which
             starts with "/", "." or "~", ends with "/", or exists; one of these `.npy` files; or the name of a TFDS set,
             such as "cifar10" or "imagenet_resized/32x32".
-        data_dir: where TFDS keeps its sets; None for its own default. Other sources do not use it.
+        data_dir: where TFDS, or datasets, keeps its sets; None for its own default. Other sources do not use it.
         image_size: 0 to keep the images as they are, which must then be squares of one size; else the side in pixels
             to which each image is centre-cropped and resized.
         test_fraction: the part of each class held out for the test where there is no test split, below 1; with 0 there
@@ -77,48 +77,28 @@ def _read(dataset: str, data_dir: str | None, reading: Reading) -> RealSet:
     """The set as its source has it: with zero test images where there is no test split."""
     if dataset == "digits":
         return _load_digits(reading.image_size)
+    if dataset.startswith(dataset_names.HUB):
+        return load_hub(dataset, data_dir, reading)
     if dataset.endswith((".npz", ".npy")):
         return load_arrays(dataset, reading)
     if dataset_names.is_path(dataset):
         return load_arrays(dataset, reading) if holds_arrays(dataset) else load_folder(dataset, reading)
     if not re.fullmatch(r"\w+", re.split("[:/]", dataset)[0]):
         raise UserError(
-            f"dataset {dataset!r}: no such folder, and no name for TFDS; allowed are 'digits', a TFDS name, a "
-            "folder of images and a .npz file"
+            f"dataset {dataset!r}: no such folder, and no name for TFDS; allowed are 'digits', a TFDS name, "
+            "hf:NAME, a folder of images and a .npz file"
         )
     return load_tfds(dataset, data_dir, reading)
 
 
 def _load_digits(image_size: int) -> RealSet:
+    require("digits", "dataset 'digits'", "sklearn")
+    import sklearn.datasets
+
     digits = sklearn.datasets.load_digits()
     pixels = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)
     pixels, labels = images.resize(pixels, image_size), digits.target.astype(np.int32)
     return RealSet("digits", pixels, labels, pixels[:0], labels[:0], tuple(str(name) for name in digits.target_names))
-
-
-def accepted_images(where: str, pixels: np.ndarray, pixel_range: tuple[float, ...] = ()) -> np.ndarray:
-    """An array of images, `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]`, as uint8 `[n, h, w, c]`.
-
-    Raises:
-        UserError: it is none that is accepted; the line begins with `where`.
-    """
-    return to_bytes(where, channels_last(where, pixels)[0], pixel_range)
-
-
-def accepted_labels(where: str, labels: np.ndarray) -> np.ndarray:
-    """An array of labels, whole numbers `[n]` or `[n, 1]`, as int32 `[n]`.
-
-    Raises:
-        UserError: it is none that is accepted; the line begins with `where`.
-    """
-    if labels.ndim == 2 and labels.shape[1] == 1:  # the form in which Keras delivers CIFAR's
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise UserError(f"{where}: {labels.dtype} of shape {list(labels.shape)}; allowed are integers of shape [n]")
-    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
-        bad = labels.min() if labels.min() < 0 else labels.max()
-        raise UserError(f"{where}: label {bad}; allowed are 0, 1, ... up to the number of classes less one")
-    return labels.astype(np.int32)
 
 
 def _check(real: RealSet) -> None:

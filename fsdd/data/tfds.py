@@ -79,8 +79,8 @@ def _prepared(name: str, data_dir: str | None) -> Any:
             builder.download_and_prepare()
     except tensorflow_datasets.core.DatasetNotFoundError as error:
         raise UserError(
-            f"dataset {name!r}: neither TFDS nor {place} has it; allowed are 'digits', a TFDS name, a folder of "
-            "images and a .npz file"
+            f"dataset {name!r}: neither TFDS nor {place} has it; allowed are 'digits', a TFDS name, hf:NAME, a "
+            "folder of images and a .npz file"
         ) from error
     except ImportError as error:
         raise UserError(

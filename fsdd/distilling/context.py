@@ -62,6 +62,11 @@ class Context:
     real: streams.Real
     objective: Objective
 
+    @property
+    def is_balanced(self) -> bool:
+        """Whether real images are drawn so that classes count alike."""
+        return real_sets.draws_balanced(self.config, self.data)
+
     def key(self, purpose: str) -> jax.Array:
         """The root of one purpose's randomness."""
         return keys.purpose_key(self.config.seed, purpose)

@@ -102,9 +102,9 @@ def _follow(context: Context, stage: str, ipc: int, move: Move) -> tuple[descent
     return state, resumable
 
 
-def build_stream(config: Resolved, stage: str) -> streams.Stream:
+def build_stream(context: Context, stage: str) -> streams.Stream:
     """The stream of a stage with the fields of `stream_fields`."""
-    settings = config[stage]
+    config, settings = context.config, context.config[stage]
     return streams.Stream(
         settings.networks,
         settings.uses,
@@ -113,6 +113,7 @@ def build_stream(config: Resolved, stage: str) -> streams.Stream:
         settings.batch,
         config.compute.chunk,
         config.network.cache_dtype,
+        context.is_balanced,
     )
 
 

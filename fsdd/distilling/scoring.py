@@ -41,13 +41,8 @@ class Scorer:
             settings.images,
             settings.labels,
         )
-        results = [
-            result
-            for start in range(0, settings.networks, config.compute.networks_at_once)
-            for result in self._train(
-                name, folder, seen, range(start, min(start + config.compute.networks_at_once, settings.networks))
-            )
-        ]
+        self._train_all(name, folder, seen)
+        results = [workdir.read(folder / f"network{index}.json", _RESULT) for index in range(settings.networks)]
         accuracies = np.array([result["accuracy"] for result in results])
         return {
             "stage": name,
@@ -86,16 +81,31 @@ class Scorer:
         fields |= {"mirror": config.mirror, "data": context.origin.identity, "set": digest_set(synthetic)}
         return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest_json(fields)[:8]}"
 
-    def _train(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, indices: range) -> list[dict[str, Any]]:
-        """Results of the networks `indices`, trained at once unless all of them are there already."""
-        files = [folder / f"network{index}.json" for index in indices]
-        # How many there are is in the name, because the checkpoints hold all of them.
-        scratch = folder / f"training{indices[0]}x{len(indices)}"
-        if all(file.is_file() for file in files):
+    def _train_all(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet) -> None:
+        """Train and score the networks that are not done yet, so many at once, all on one progress bar."""
+        networks, at_once = self._context.config.evaluate.networks, self._context.config.compute.networks_at_once
+        together = [range(start, min(start + at_once, networks)) for start in range(0, networks, at_once)]
+        undone = [indices for indices in together if not self._is_done(folder, indices)]
+        if not undone:
+            return
+        steps, left = training.steps_of(self._recipe, len(synthetic)), sum(len(indices) for indices in undone)
+        with progress.bar(f"evaluate {name}, {networks} networks", networks * steps, (networks - left) * steps) as bar:
+            for indices in undone:
+                self._train(name, folder, synthetic, indices, bar)
+
+    def _is_done(self, folder: pathlib.Path, indices: range) -> bool:
+        """Whether networks that are trained together have their results; what else they left is then deleted."""
+        done = all((folder / f"network{index}.json").is_file() for index in indices)
+        if done:
             # Left by a run that was killed between its last result and this.
-            shutil.rmtree(scratch, ignore_errors=True)
-            return [workdir.read(file, _RESULT) for file in files]
-        config = self._context.config
+            shutil.rmtree(_scratch(folder, indices), ignore_errors=True)
+        return done
+
+    def _train(
+        self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, indices: range, bar: progress.Bar
+    ) -> None:
+        """Train the networks `indices` at once, and write the result of each."""
+        config, scratch = self._context.config, _scratch(folder, indices)
         network_keys = jnp.stack([keys.scoring_key(config.seed, index) for index in indices])
         steps = training.steps_of(self._recipe, len(synthetic))
         numbers = ", ".join(str(index + 1) for index in indices)
@@ -103,19 +113,18 @@ class Scorer:
         resumable = Resumable(scratch, label, steps, config.compute.checkpoint_seconds)
         trained = self._network, self._recipe, synthetic, network_keys
         start, state = resumable.restore(training.init(*trained))
-        state = resumable.follow(training.run(*trained, state, start=start, dispatch=config.compute.dispatch))
-        results = self._results(state, resumable)
-        for file, result in zip(files, results, strict=True):
-            workdir.write(file, result)
+        steps = training.run(*trained, state, start=start, dispatch=config.compute.dispatch)
+        state = resumable.follow(steps, bar, len(indices))
+        for index, result in zip(indices, self._results(state, resumable), strict=True):
+            workdir.write(folder / f"network{index}.json", result)
         resumable.discard()
         scratch.rmdir()
-        return results
 
     def _results(self, state, resumable: Resumable) -> list[dict[str, Any]]:
         """A result for each trained network."""
         variables, labels = training.variables(state), self._context.data.test_labels
-        with progress.bar("test images", len(labels), unit="image") as bar:
-            predictions = training.classify(self._network, variables, self._test_images, watch=bar.update)
+        watch = progress.counting("test images", len(labels))
+        predictions = training.classify(self._network, variables, self._test_images, watch=watch)
         parameters = sum(leaf[0].size for leaf in jax.tree.leaves(variables["params"]))
         figures = resumable.figures()
         del figures["curve"]
@@ -128,6 +137,12 @@ class Scorer:
             | provenance.summary()
             for one, classes in zip(predictions, by_class, strict=True)
         ]
+
+
+def _scratch(folder: pathlib.Path, indices: range) -> pathlib.Path:
+    """Where networks that are trained together have their checkpoints."""
+    # How many there are is in the name, because the checkpoints hold all of them.
+    return folder / f"training{indices[0]}x{len(indices)}"
 
 
 def _by_class(results: list[dict[str, Any]], test_labels: np.ndarray) -> dict[str, Any]:

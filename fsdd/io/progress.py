@@ -5,7 +5,7 @@ import io
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import jax
@@ -94,6 +94,11 @@ class Bar(tqdm):
             print(line, file=sys.stderr, flush=True)
         return True
 
+    def skip(self, units: int) -> None:
+        """Count so many units as done before: they say nothing about the rate, and no line is due for them."""
+        self.initial, self.n, self.last_print_n = self.initial + units, self.n + units, self.last_print_n + units
+        self._told = max(self._told, 10 * self.n // max(self.total, 1))
+
     def say(self, text: str) -> None:
         """Show what the next step waits for, until there is something else to show."""
         # Where TQDM_DISABLE is set, a bar is little more than a name.
@@ -127,6 +132,18 @@ def waiting(what: str, done: int, total: int) -> None:
     """Say on the bar that is shown, if any, how much is done of what its next step waits for."""
     if Bar.shown is not None:
         Bar.shown.say(f"{what} {done:,}/{total:,}")
+
+
+def counting(what: str, total: int) -> Callable[[int], None]:
+    """A function that is told of so many more units done, of `total`, and says so by `waiting`."""
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        waiting(what, done, total)
+
+    return count
 
 
 def duration(seconds: float) -> str:

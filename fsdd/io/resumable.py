@@ -1,5 +1,6 @@
 """Follow an iteration of pure steps: show it, record its metrics, checkpoint it, and go on where it was killed."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -69,32 +70,40 @@ class Resumable:
                     path.unlink()
         return self._start, state
 
-    def follow(self, steps: Iterator[tuple[int, object, dict]]):
-        """Run `(steps done, state, metrics stacked over the dispatch)` to the end; return the last state."""
+    def follow(self, steps: Iterator[tuple[int, object, dict]], bar: progress.Bar | None = None, units: int = 1):
+        """Run `(steps done, state, metrics stacked over the dispatch)` to the end; return the last state.
+
+        Progress is shown on a bar of its own, or on `bar`, to which each step, also those done before, is so many
+        units.
+        """
+        if bar is None:
+            shown = progress.bar(self._label, self.total, self._start)
+        else:
+            bar.skip(self._start * units)
+            shown = contextlib.nullcontext(bar)
         # On CPU the factors of a few rows are LAPACK's; its idle threads spin, which can take a third of a step from
         # XLA's.
-        with threadpoolctl.threadpool_limits(1, "blas"):
-            return self._follow(steps)
+        with shown as bar, threadpoolctl.threadpool_limits(1, "blas"):
+            return self._follow(bar, units, steps)
 
-    def _follow(self, steps: Iterator[tuple[int, object, dict]]):
+    def _follow(self, bar: progress.Bar, units: int, steps: Iterator[tuple[int, object, dict]]):
         self._began, compiled = time.monotonic() - self.seconds, progress.compile_clock.seconds - self.compile_seconds
         saved_at, state, waiting = time.monotonic(), None, None
-        with progress.bar(self._label, self.total, self._start) as bar:
-            before = self._start
-            for position, state, metrics in steps:
-                if waiting is not None:
-                    # One dispatch behind: its metrics are ready, so reading them does not hold up the device.
-                    self._record(*waiting, bar)
-                waiting, before = (position, position - before, metrics), position
-                if time.monotonic() - saved_at > self._every_seconds and position < self.total:
-                    self._record(*waiting, bar)
-                    waiting = None
-                    self.seconds = self.elapsed
-                    self.compile_seconds = progress.compile_clock.seconds - compiled
-                    self._save(position, state)
-                    saved_at = time.monotonic()
+        before = self._start
+        for position, state, metrics in steps:
             if waiting is not None:
-                self._record(*waiting, bar)
+                # One dispatch behind: its metrics are ready, so reading them does not hold up the device.
+                self._record(*waiting, bar, units)
+            waiting, before = (position, position - before, metrics), position
+            if time.monotonic() - saved_at > self._every_seconds and position < self.total:
+                self._record(*waiting, bar, units)
+                waiting = None
+                self.seconds = self.elapsed
+                self.compile_seconds = progress.compile_clock.seconds - compiled
+                self._save(position, state)
+                saved_at = time.monotonic()
+        if waiting is not None:
+            self._record(*waiting, bar, units)
         # The last update comes after the last loss.
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
             raise Diverged(f"{self._label}: diverged at step {self.total - 1}; lower its rate", self.total - 1)
@@ -102,7 +111,7 @@ class Resumable:
         self.compile_seconds = progress.compile_clock.seconds - compiled
         return state
 
-    def _record(self, position: int, size: int, metrics: dict, bar) -> None:
+    def _record(self, position: int, size: int, metrics: dict, bar: progress.Bar, units: int) -> None:
         first = position - size
         losses = np.asarray(metrics["loss"])
         for i in np.flatnonzero(~np.isfinite(losses))[:1]:
@@ -113,7 +122,7 @@ class Resumable:
             host = {name: np.asarray(values) for name, values in metrics.items()}
             self.curve += [{"step": first + i} | {name: float(host[name][i]) for name in host} for i in wanted]
             bar.set_postfix(loss=f"{losses[wanted[-1]]:.4f}", refresh=False)
-        bar.update(size)
+        bar.update(size * units)
 
     def _save(self, position: int, state) -> None:
         if not self._writes:

@@ -60,6 +60,8 @@ class Stream:
         batch: real rows a step sees, drawn with replacement from those; 0 is all r of them.
         chunk: real images pushed through a network at once.
         cache_dtype: what kept features are stored in.
+        balanced: whether the real rows that a step sees are drawn so that classes count alike; then always with
+            replacement.
     """
 
     networks: int
@@ -69,6 +71,7 @@ class Stream:
     batch: int = 0
     chunk: int = 128
     cache_dtype: str = "float32"
+    balanced: bool = False
 
     def __post_init__(self):
         if self.networks % self.group:
@@ -113,7 +116,8 @@ def fill(
     sample_key, rows_key = jax.random.split(key)
     if variables is None:
         variables = sampling.sampler(network, real.images.shape[1:])(jax.random.split(sample_key, stream.group))
-    rows = jnp.stack([_choose(jax.random.fold_in(rows_key, i), size, count) for i in range(stream.group)])
+    choose = functools.partial(_choose, stream, real.labels, count)
+    rows = jnp.stack([choose(jax.random.fold_in(rows_key, i)) for i in range(stream.group)])
     program, features = feature_program(network, stream.cache_dtype), None
     for i in range(stream.group):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
@@ -141,8 +145,20 @@ def fixed_network(network: nn.Module, groups_key: jax.Array, image_shape: tuple[
     return jax.tree.map(lambda leaf: leaf[0], many)
 
 
-def _choose(key: jax.Array, size: int, count: int) -> jax.Array:
+def _choose(stream: Stream, labels: jax.Array, count: int, key: jax.Array) -> jax.Array:
+    """The `count` real images that a network keeps."""
+    size = len(labels)
+    # Where steps draw from all real images, it is they that balance.
+    if stream.balanced and not (stream.batch and count == size):
+        return draw_balanced(key, labels, count)
     return jnp.arange(size) if count == size else jax.random.permutation(key, size)[:count]
+
+
+def draw_balanced(key: jax.Array, labels: jax.Array, count: int) -> jax.Array:
+    """Rows `[count]` of labels `[n, classes]`, drawn with replacement: each class that is there is as likely as any."""
+    classes = jnp.argmax(labels, axis=-1)
+    weights = 1 / jnp.bincount(classes, length=labels.shape[-1])[classes]
+    return jax.random.choice(key, len(labels), (count,), p=weights / weights.sum())
 
 
 def draw(stream: Stream, group: Group, key: jax.Array, step: jax.Array) -> Draw:
@@ -150,9 +166,13 @@ def draw(stream: Stream, group: Group, key: jax.Array, step: jax.Array) -> Draw:
     turn = step % stream.group
     variables = jax.tree.map(lambda leaf: leaf[turn], group.variables)
     count = group.features.shape[1]
-    if not stream.batch or stream.batch >= count:
+    key = jax.random.fold_in(key, step)
+    if not stream.batch or (stream.batch >= count and not stream.balanced):
         return Draw(variables, group.features[turn], group.labels[turn])
-    rows = jax.random.randint(jax.random.fold_in(key, step), (stream.batch,), 0, count)
+    if stream.balanced:
+        rows = draw_balanced(key, group.labels[turn], min(stream.batch, count))
+    else:
+        rows = jax.random.randint(key, (stream.batch,), 0, count)
     # One gather: `features[turn][rows]` would first copy all of a network's features.
     return Draw(variables, group.features[turn, rows], group.labels[turn, rows])
 

@@ -35,3 +35,17 @@ def test_what_is_no_path_is_left_to_whoever_reads_it(dataset):
 def test_of_a_tfds_name_the_first_part_counts(dataset):
     assert not mirrors(dataset) and dataset_names.own_name(dataset) in ("mnist", "emnist", "digits")
     assert mirrors("cifar10") and mirrors("imagenet_resized/32x32")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "mirrored"),
+    [
+        ("hf:ylecun/mnist", "mnist", False),
+        ("hf:ufldl-stanford/svhn:cropped_digits", "svhn", False),
+        ("hf:cifar10", "cifar10", True),
+        ("hf:/data/letters/", "letters", True),
+    ],
+)
+def test_a_set_of_a_hub_is_called_as_its_owner_calls_it(dataset, name, mirrored):
+    assert (dataset_names.own_name(dataset), mirrors(dataset)) == (name, mirrored)
+    assert not dataset_names.is_path(dataset)

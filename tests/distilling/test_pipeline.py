@@ -16,7 +16,7 @@ from fsdd.data import sources
 from fsdd.distilling import context as contexts
 from fsdd.distilling import estimate, records
 from fsdd.errors import UserError
-from fsdd.io import report, stored_files
+from fsdd.io import progress, report, stored_files
 
 FIELDS = {
     "dataset": "digits",
@@ -114,6 +114,24 @@ def test_a_finished_run_is_loaded(finished):
     again = runs.run(_config(), folder)
     assert again["evaluations"] == results["evaluations"]
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npz")} == before
+
+
+def test_all_networks_of_a_set_are_on_one_bar_that_starts_where_they_were_left(finished, tmp_path, monkeypatch):
+    folder, results = finished
+    folder, bars, make = shutil.copytree(folder, tmp_path / "killed"), [], progress.bar
+    (left,) = folder.glob("evaluation/refine-*/network1.json")
+    left.unlink()
+
+    def watched(*arguments, **named):
+        bars.append(make(*arguments, **named))
+        return bars[-1]
+
+    monkeypatch.setattr(progress, "bar", watched)
+    again = runs.run(_config(), folder)
+    assert [(bar.desc, bar.total, bar.initial, bar.n) for bar in bars] == [
+        ("evaluate refine, 2 networks", 200, 100, 200)
+    ]
+    assert again["evaluations"][-1]["accuracies"] == results["evaluations"][-1]["accuracies"]
 
 
 def test_a_stage_made_before_a_field_existed_had_its_default(finished, tmp_path):

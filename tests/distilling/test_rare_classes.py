@@ -1,11 +1,16 @@
 """One rare class does not cap the images per class of the others."""
 
+import shutil
+
 import numpy as np
 import pytest
 import runs
 from PIL import Image
 
 import fsdd
+from fsdd import config as configs
+from fsdd.assembly import real_sets
+from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
 
 
@@ -32,6 +37,37 @@ def test_it_starts_from_all_it_has_and_the_run_says_so(tmp_path, capsys, changes
         # The fifth and the sixth are mirror images of the first two, nearly.
         near = np.abs(rare[4:] - rare[:2, :, ::-1]).mean()
         assert 0 < near < 0.05 < np.abs(rare[4:] - rare[2:4, :, ::-1]).mean()
+
+
+@pytest.mark.parametrize(
+    ("balanced", "line"),
+    [
+        (None, "they are drawn so that classes count alike; config.balanced=False is for drawing them as they come"),
+        (False, "frequent classes count more; config.balanced=True is for classes that count alike"),
+    ],
+)
+def test_how_classes_differ_is_told(tmp_path, capsys, balanced, line):
+    run(tmp_path, stages=(), balanced=balanced)
+    assert f"mine: 4 (1) to 24 (0) training images per class; {line}\n" in capsys.readouterr().out
+
+
+def test_where_classes_differ_real_images_are_drawn_so_that_they_count_alike(tmp_path):
+    stored = []
+    for balanced in (None, False):
+        run(tmp_path, stages=("distill",), balanced=balanced)
+        stored.append(fsdd.load(tmp_path / "run/synthetic.npz").pixels)
+        shutil.rmtree(tmp_path / "run")
+    assert not np.array_equal(*stored)
+
+
+@pytest.mark.parametrize(
+    ("counts", "unequal"), [([10, 14], False), ([10, 15], True), ([3, 2, 3], True), ([5, 5], False)]
+)
+def test_classes_are_unequal_where_one_has_half_as_many_images_again(counts, unequal):
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    images = np.zeros((len(labels), 2, 2, 1), np.uint8)
+    data = RealSet("mine", images, labels, images[:0], labels[:0], tuple("abc"[: len(counts)]))
+    assert real_sets.draws_balanced(configs.resolve(configs.default()), data) == unequal
 
 
 def test_no_more_than_the_largest_class_has(tmp_path):

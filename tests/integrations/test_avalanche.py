@@ -84,7 +84,7 @@ def test_what_was_distilled_is_what_the_stream_does_not_forget(stream, tmp_path,
     assert _accuracy(replaying, test) > _accuracy(naive, test) + 0.2
 
     # A stream that is started again distils nothing anew.
-    monkeypatch.setattr(api, "run", lambda config, folder: None)
+    monkeypatch.setattr(api, "run", lambda config, folder, given: None)
     again = replay.DistillingBuffer(tmp_path, ipc=10, classes=6, fields=FIELDS)
     for experience in train:
         again.post_adapt(None, experience)
@@ -97,6 +97,38 @@ def test_what_was_distilled_is_what_the_stream_does_not_forget(stream, tmp_path,
 
 
 @pytest.mark.slow  # needs PyTorch
+def test_streams_of_any_order_go_on(stream, tmp_path):
+    """One class first, then one more, then one that was there before; `real` stores images of what it is given."""
+    experiences, _ = stream
+    buffer = replay.DistillingBuffer(tmp_path, ipc=10, classes=4, fields=FIELDS | {"method": "real"})
+    alone = [_Experience(_only(experiences[0], label)) for label in (3, 7)]
+    for experience, expected in (
+        (alone[0], [3] * 10),
+        (alone[1], [3] * 10 + [7] * 10),
+        (experiences[1], [3] * 10 + [7] * 10 + [0] * 10 + [9] * 10),
+        (alone[0], [3] * 10 + [7] * 10 + [0] * 10 + [9] * 10),
+    ):
+        before = [item[0] for item in buffer.buffer]
+        buffer.post_adapt(None, experience)
+        assert list(buffer.buffer.targets) == expected
+    after = [item[0] for item in buffer.buffer]
+    assert not all(torch.equal(one, two) for one, two in zip(before[:10], after[:10], strict=True))
+    assert all(torch.equal(one, two) for one, two in zip(before[10:], after[10:], strict=True))
+    buffer.resize(None, 3)
+    assert not len(buffer.buffer)
+
+
+class _Experience:
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+
+def _only(experience, label):
+    """An experience's images of one class."""
+    return experience.dataset.subset([at for at, own in enumerate(experience.dataset.targets) if own == label])
+
+
+@pytest.mark.slow  # needs PyTorch
 def test_bad_streams_are_one_line(stream, tmp_path):
     small = replay.DistillingBuffer(tmp_path, ipc=1, classes=2, fields=FIELDS | {"method": "real"})
     first, second, _ = stream[0]
@@ -105,7 +137,7 @@ def test_bad_streams_are_one_line(stream, tmp_path):
         small.post_adapt(None, second)
     normalised = torch.utils.data.TensorDataset(torch.randn(8, 1, 8, 8), torch.tensor([0, 1] * 4))
     stream_of_it = benchmarks.class_incremental_benchmark({"train": normalised}, num_experiences=1)
-    with pytest.raises(UserError, match=r"train_images: floats from .*; allowed are floats in \[0, 1\]"):
+    with pytest.raises(UserError, match=r"train_images: float32 from .*; allowed are uint8, floats in \[0, 1\]"):
         replay.DistillingBuffer(tmp_path, ipc=1, classes=2, fields=FIELDS).post_adapt(
             None, stream_of_it.train_stream[0]
         )

@@ -66,6 +66,26 @@ def test_a_log_of_a_resumed_run_goes_on_with_the_next_tenth(capsys, monkeypatch)
     ]
 
 
+def test_units_that_were_done_before_say_nothing_about_the_rate_and_need_no_line(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_SELDOM", 0.0)
+    with progress.bar("evaluate", 10) as bar:
+        bar.mininterval = 0
+        bar.update(2)
+        bar.skip(5)
+        assert (bar.n, bar.initial) == (7, 5)
+        bar.update(3)
+    assert [line.split("|")[0] for line in capsys.readouterr().err.splitlines()] == ["evaluate: 20%", "evaluate: 100%"]
+
+
+def test_what_is_told_piece_by_piece_is_summed(terminal):
+    with progress.bar("evaluate", 10) as bar:
+        count = progress.counting("test images", 1000)
+        for more in (250, 250, 400):
+            bar.mininterval = 0.0
+            count(more)
+        assert bar.postfix == "test images 900/1,000"
+
+
 def test_waiting_is_counted_and_what_is_done_with_the_items_is_not():
     def slow():
         for item in range(3):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fsdd.errors import Diverged
+from fsdd.io import progress
 from fsdd.io.resumable import Resumable
 
 
@@ -53,6 +54,20 @@ def test_it_goes_on_from_its_last_checkpoint_with_its_record_so_far(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_several_iterations_share_a_bar_which_counts_what_was_done_before(tmp_path):
+    first = _resumable(tmp_path / "second")
+    first.restore({"sum": jnp.float32(0)})
+    _kill(first, 0, after=7)
+    with progress.bar("both", 3 * 20) as bar:
+        for name, units, done in (("first", 1, 20), ("second", 2, 60)):
+            resumable = _resumable(tmp_path / name)
+            start, _ = resumable.restore({"sum": jnp.float32(0)})
+            resumable.follow(_steps(start, 20), bar, units)
+            assert bar.n == done
+        # Of those, 7 steps of two units each were taken by another run.
+        assert bar.initial == 14
+
+
 def test_journals_of_lost_checkpoints_do_not_outlive_those_to_come(tmp_path):
     first = _resumable(tmp_path)
     first.restore({"sum": jnp.float32(0)})
@@ -87,6 +102,7 @@ def test_bars_may_be_switched_off(tmp_path):
     code = """
 import pathlib, sys
 import numpy as np
+from fsdd.io import progress
 from fsdd.io import progress
 from fsdd.io.resumable import Resumable
 

@@ -48,6 +48,36 @@ def _trace(stream, real, start=0, dispatch=1, seed=0):
     return jax.tree.map(lambda *parts: np.concatenate(parts), *seen)
 
 
+def test_balanced_rows_are_of_each_class_alike_and_any_of_its_images():
+    classes = np.repeat([0, 1, 3], [900, 90, 10])
+    labels = jnp.eye(4)[classes] - 1 / 4
+    rows = np.asarray(streams.draw_balanced(jax.random.key(0), labels, 3000))
+    # Five standard deviations of a binomial variable of 3,000 draws at 1/3; there is no image of class 2.
+    np.testing.assert_allclose(np.bincount(classes[rows], minlength=4), [1000, 1000, 0, 1000], atol=5 * 26)
+    assert set(rows[rows >= 990]) == set(range(990, 1000))
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        Stream(1, 1, batch=600),
+        Stream(1, 1, batch=5000),
+        Stream(1, 1, real_images=600),
+        Stream(1, 1, real_images=600, batch=600),
+        Stream(1, 1),
+    ],
+)
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_rare_class_counts_as_much_as_another_only_where_that_is_asked_for(stream, balanced):
+    labels = jnp.eye(3)[np.repeat([0, 1, 2], [500, 400, 20])]
+    unequal = Real(jnp.asarray(np.random.default_rng(0).normal(size=(920, 8, 8, 1)), jnp.float32), labels)
+    stream = dataclasses.replace(stream, balanced=balanced, chunk=920)
+    group = streams.fill(stream, NETWORK, unequal, jax.random.key(0))
+    share = float(streams.draw(stream, group, jax.random.key(1), jnp.int32(0)).labels[:, 2].mean())
+    # 20 of 920 are 0.02; what is drawn twice, first by the network and then by the step, spreads the most.
+    assert abs(share - (1 / 3 if balanced else 0.02)) < (0.14 if balanced else 0.02)
+
+
 @pytest.mark.parametrize(("groups", "group", "uses"), [(1, 1, 3), (3, 1, 1), (2, 2, 3), (3, 3, 2)])
 def test_each_network_serves_its_uses_in_turn(groups, group, uses):
     stream = Stream(groups * group, uses, group, real_images=5)

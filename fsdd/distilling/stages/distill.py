@@ -28,6 +28,7 @@ def _begin(context, ipc, before):
         batch=settings.batch,
         chunk=config.compute.chunk,
         cache_dtype=config.network.cache_dtype,
+        balanced=context.is_balanced,
     )
     learned = spaces.read_learned(context, ipc) if "bilevel" in config.stages else None
     return moves.move_images(context, STAGE.name, before, stream, keys.fixed_network_key(config), learned)

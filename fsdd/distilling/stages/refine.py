@@ -16,7 +16,7 @@ def _begin(context, ipc, before):
 
     from fsdd.distilling import moves
 
-    stream = moves.build_stream(context.config, STAGE.name)
+    stream = moves.build_stream(context, STAGE.name)
     return moves.move_images(context, STAGE.name, before, stream, jax.random.fold_in(context.key(STAGE.name), 0))
 
 

@@ -30,7 +30,7 @@ def _begin(context, sets):
 
     config, settings = context.config, context.config.translate
     ipcs = settings.ipcs or (config.ipc,)
-    stream = moves.build_stream(config, STAGE.name)
+    stream = moves.build_stream(context, STAGE.name)
     begun = translators.begin(
         config,
         settings.init,
