@@ -8,9 +8,9 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsdd.core import compilation, krr, losses
+from fsdd.core import cholesky_qr, compilation, krr, losses
 
-ridge_head, predict, factor = map(compilation.jit, (krr.ridge_head, krr.predict, krr.factor))
+ridge_head, predict, factor = map(compilation.jit, (krr.ridge_head, krr.predict, cholesky_qr.factor))
 
 
 @pytest.fixture
