@@ -31,10 +31,7 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 # is ever transposed, which took most of the time on CPU.
 @jax.custom_vjp
 def _solve(features: jax.Array, labels: jax.Array, relative: jax.Array) -> tuple[jax.Array]:
-    """w `[c, d]`, in the precision of the features; `relative` is lambda over the trace of F F^T, held constant.
-
-    NaN where features are all zero.
-    """
+    """`float64_head` in the precision of what it is given."""
     return _forward(features, labels, relative)[0]
 
 
@@ -67,12 +64,18 @@ _solve.defvjp(_forward, _backward)
 _solve_wide = in_float64(_solve)
 
 
+def float64_head(features: jax.Array, labels: jax.Array, relative: jax.Array) -> jax.Array:
+    """w `[c, d]`; `relative` is lambda over the trace of F F^T. Differentiable in features and labels.
+
+    NaN where features are all zero.
+    """
+    return _solve_wide(features, labels, relative)[0]
+
+
 def _head(features: jax.Array, labels: jax.Array, relative: jax.Array) -> jax.Array:
     """w `[c, d]` as the platform does it best."""
-    relative = jnp.asarray(relative, features.dtype)
-    if jax.default_backend() == "tpu":
-        return cholesky_qr.head(features, labels, relative)
-    return _solve_wide(features, labels, relative)[0]
+    fit = cholesky_qr.head if jax.default_backend() == "tpu" else float64_head
+    return fit(features, labels, jnp.asarray(relative, features.dtype))
 
 
 def _fit(features: jax.Array, labels: jax.Array, ridge: float, rows: jax.Array | None) -> jax.Array:
