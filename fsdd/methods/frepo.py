@@ -108,7 +108,7 @@ def step(
     member = jax.tree.map(lambda leaf: leaf[turn], members.networks)
     variables = regression.variables(member)
     rows = jax.random.randint(rows_key, (batch,), 0, len(real.images))
-    features = chunks.map_chunks(
+    features = chunks.map_chunks_within(
         lambda some: sampling.features(objective.network, variables, real.images[some]), rows, chunk
     )
     draw, settings = Draw(variables, features, real.labels[rows]), {"objective": objective, "pool": pool}

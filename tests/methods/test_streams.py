@@ -57,13 +57,22 @@ def test_each_network_serves_its_uses_in_turn(groups, group, uses):
     assert len(np.unique(seen[:, 0])) == stream.networks
 
 
-@pytest.mark.parametrize("stream", [Stream(1, 12, batch=8), Stream(6, 2, 3, real_images=10, batch=5)])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        Stream(1, 12, batch=8),
+        Stream(6, 2, 3, real_images=10, batch=5),
+        Stream(12, 1, real_images=10, batch=5),
+    ],
+)
 def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
     whole = _trace(stream, real)
     # Each trace adds up its own features, all of a batch.
     close = sum_tolerance(10 * 64)
     for other in (
         _trace(stream, real, dispatch=4),
+        # Whole groups in a dispatch draw their own networks.
+        _trace(stream, real, dispatch=6),
         _trace(dataclasses.replace(stream, chunk=4), real),
         _trace(dataclasses.replace(stream, chunk=1000), real),
     ):
@@ -74,6 +83,20 @@ def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
         # Who goes on with more steps a dispatch still ends with the last one, and groups where they end.
         many = _trace(stream, real, start=start, dispatch=4)
         jax.tree.map(lambda a, b, start=start: np.testing.assert_allclose(a, b[start:], **close), many, whole)
+
+
+@pytest.mark.parametrize("stream", [
+    Stream(4, 1, real_images=10, chunk=4), Stream(4, 1, real_images=10, cache_dtype="float16"), Stream(4, 1, 2),
+])  # fmt: skip
+def test_groups_are_the_same_drawn_within_a_program_or_before_it(real, stream):
+    keys = jax.random.split(jax.random.key(0), 2)
+    within = compilation.jit(lambda real, key: streams.fill_within(stream, NETWORK, real, key))
+    for key in keys:
+        ours, theirs = within(real, key), streams.fill(stream, NETWORK, real, key)
+        jax.tree.map(np.testing.assert_array_equal, ours.replace(features=()), theirs.replace(features=()))
+        assert ours.features.dtype == theirs.features.dtype
+        close = sum_tolerance(10 * 64) if stream.cache_dtype == "float32" else {"rtol": 2e-3, "atol": 1e-4}
+        np.testing.assert_allclose(np.float32(ours.features), np.float32(theirs.features), **close)
 
 
 def test_one_fixed_network_sees_all_of_the_set(real):
