@@ -123,7 +123,7 @@ def run_on_stream(
     fixed: sampling.Variables | None = None,
 ) -> Callable:
     """What `Move.run` is for a step on a stream; `keys` and `fixed` are those of `streams.run`."""
-    network, watch = context.objective.network, functools.partial(progress.waiting, "real images")
+    network, watch = context.objective.real_network, functools.partial(progress.waiting, "real images")
     return functools.partial(streams.run, stream, network, context.real, keys, step, fixed=fixed, watch=watch)
 
 

@@ -42,6 +42,11 @@ def test_it_is_float64_however_it_is_traced(way):
     assert np.array_equal(found, np.ones((2, 3)))
 
 
+def test_outside_of_compiled_functions_too():
+    found = in_float64(_one)(LARGE, np.float32(1))[0]
+    assert (found, found.dtype) == (1, jnp.float32)
+
+
 def test_derivatives_are_float64_too():
     """Of sum(x (x + y) - x^2) = sum(x y), by x twice, which rounds to nothing in float32."""
 

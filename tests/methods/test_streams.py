@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from tolerances import sum_tolerance
 
+from fsdd import config as configs
+from fsdd.assembly import objectives
 from fsdd.core import compilation, krr
 from fsdd.io.progress import compile_clock
 from fsdd.methods import streams
@@ -157,6 +159,26 @@ def test_networks_may_compute_in_bfloat16(real):
         predictions.append(np.asarray(predict(features[12:], features[:12], real.labels[:12])))
     distance = np.linalg.norm(predictions[1] - predictions[0]) / np.linalg.norm(predictions[0])
     assert 0 < distance < 0.1
+
+
+def test_real_images_pass_in_a_type_of_their_own_and_synthetic_ones_do_not(real):
+    config = configs.resolve(configs.default())
+    assert config.compute.real_dtype == "float32" or jax.default_backend() != "cpu"
+    unlocked = configs.default()
+    unlocked.update_from_flattened_dict({"network.width": 4, "network.depth": 2, "compute.real_dtype": "float16"})
+    objective = objectives.build_objective(configs.resolve(unlocked), 3)
+    assert (objective.network.dtype, objective.real_network.dtype) == (jnp.float32, jnp.float16)
+    # Drawn as networks always are: in float32, and the same.
+    drawn = [streams.fixed_network(one, jax.random.key(0), (8, 8, 1)) for one in (NETWORK, objective.real_network)]
+    assert jax.tree.structure(drawn[0]) == jax.tree.structure(drawn[1])
+    assert {leaf.dtype for leaf in jax.tree.leaves(drawn[1])} == {np.dtype("float32")}
+    rows = np.arange(37)
+    exact, rounded = (
+        np.asarray(streams.feature_program(network)(drawn[1], real.images, rows))
+        for network in (objective.network, objective.real_network)
+    )
+    # Each of a few sums is rounded once, to 11 bits.
+    assert 0 < np.linalg.norm(rounded - exact) < 2**-10 * np.linalg.norm(exact)
 
 
 def test_a_group_divides_the_networks():
