@@ -1,9 +1,9 @@
 """What a ridge head takes, there and back: in float64, as `fsdd/core/krr.py` does, or by Cholesky QR in float32.
 
-    python -m experiments.benchmarks.factoring
+    taskset -c 0 python -m experiments.benchmarks.factoring
 
-Random features; caching fits several sets at once. Writes results/factoring.json, or factoring_gpu.json where there is
-a GPU.
+Random features; caching fits several sets at once. On one core, since threads that wait count as processor time. Writes
+results/factoring.json, or factoring_gpu.json where there is a GPU.
 """
 
 import statistics

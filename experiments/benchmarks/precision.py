@@ -37,7 +37,7 @@ def from_gram(features_t, features_s, labels):
 
 
 # The first is what the package does, but on TPUs, where it does the second.
-SOLVERS = {"Gram matrix in float64": krr.predict, "features": from_features, "Gram matrix": from_gram}
+SOLVERS = {"Gram matrix, float64": krr.predict, "features": from_features, "Gram matrix, float32": from_gram}
 
 
 def evaluate(network, predict, arrays, dtype) -> dict[str, np.ndarray]:
