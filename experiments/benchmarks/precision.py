@@ -44,13 +44,15 @@ def evaluate(network, predict, arrays, dtype) -> dict[str, np.ndarray]:
     """Prediction, loss and gradient in one precision; the network's variables are the same float32 numbers."""
     variables, x_s, y_s, x_t, y_t = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), arrays)
 
-    def loss(rows):
+    # What it is given are arguments, not constants, which XLA would fold for minutes.
+    def loss(rows, variables, x_t, y_t):
         both = rows.mirrored()
         features = sampling.features(network, variables, both.images)
         prediction = predict(sampling.features(network, variables, x_t), features, both.labels)
         return losses.squared_error(prediction, y_t), prediction
 
-    (value, prediction), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(SyntheticSet(x_s, y_s))
+    there_and_back = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (value, prediction), gradient = there_and_back(SyntheticSet(x_s, y_s), variables, x_t, y_t)
     found = {"prediction": prediction, "loss": value, "images": gradient.images, "labels": gradient.labels}
     return {name: np.asarray(array, np.float64) for name, array in found.items()}
 
