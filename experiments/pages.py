@@ -9,7 +9,7 @@ behind it, as `37.3 ± 1.0<!--one_net/one_net_best_seed0-->`; `experiments.recor
 import re
 
 from experiments import cells, records
-from experiments.benchmarks import caching, factoring, memory, precision, steps
+from experiments.benchmarks import caching, factoring, halves, memory, precision, steps
 from experiments.benchmarks.engine import bench
 from experiments.paper import figure4c, figure5, table2, table3, table4
 from experiments.studies import pretraining, scale, side_by_side, sweeps, unseen
@@ -41,6 +41,7 @@ TABLES = {
     "memory": memory.markdown,
     "unrolled": memory.unrolled_table,
     "precision": precision.markdown,
+    "halves": halves.markdown,
     "caching": caching.markdown,
 }
 _HERE = records.ROOT / "experiments"

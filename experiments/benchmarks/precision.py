@@ -1,4 +1,4 @@
-"""What float32 costs at full width, against float64, factoring features or the Gram matrix.
+"""What float32 costs at full width, against float64 throughout, for each way of fitting the ridge head.
 
     python -m experiments.benchmarks.precision --data_dir ~/tensorflow_datasets
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import records
-from fsdd.core import krr, losses, synthetic_set, whitening
+from fsdd.core import cholesky_qr, krr, losses, synthetic_set, whitening
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.data import sources
 from fsdd.io import provenance, workdir
@@ -22,28 +22,37 @@ from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
 
+def from_features(features_t, features_s, labels):
+    """By Cholesky QR of the features, in float32."""
+    head = cholesky_qr.head(features_s, labels, jnp.asarray(krr.RIDGE / len(labels), features_s.dtype))
+    return jnp.matmul(features_t, head.T, precision="highest")
+
+
 def from_gram(features_t, features_s, labels):
-    """The textbook way, for comparison: form the Gram matrix, factor it by Cholesky."""
+    """The textbook way in float32, for comparison: form the Gram matrix, factor it by Cholesky."""
     gram = jnp.matmul(features_s, features_s.T, precision="highest")
     ridge = krr.RIDGE * jnp.trace(gram) / len(gram) * jnp.eye(len(gram), dtype=gram.dtype)
     head = features_s.T @ jax.scipy.linalg.solve(gram + ridge, labels, assume_a="pos")
     return jnp.matmul(features_t, head, precision="highest")
 
 
-SOLVERS = {"features": krr.predict, "gram": from_gram}
+# The first is what the package does, but on TPUs, where it does the second.
+SOLVERS = {"Gram matrix, float64": krr.predict, "features": from_features, "Gram matrix, float32": from_gram}
 
 
 def evaluate(network, predict, arrays, dtype) -> dict[str, np.ndarray]:
     """Prediction, loss and gradient in one precision; the network's variables are the same float32 numbers."""
     variables, x_s, y_s, x_t, y_t = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), arrays)
 
-    def loss(rows):
+    # What it is given are arguments, not constants, which XLA would fold for minutes.
+    def loss(rows, variables, x_t, y_t):
         both = rows.mirrored()
         features = sampling.features(network, variables, both.images)
         prediction = predict(sampling.features(network, variables, x_t), features, both.labels)
         return losses.squared_error(prediction, y_t), prediction
 
-    (value, prediction), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(SyntheticSet(x_s, y_s))
+    there_and_back = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (value, prediction), gradient = there_and_back(SyntheticSet(x_s, y_s), variables, x_t, y_t)
     found = {"prediction": prediction, "loss": value, "images": gradient.images, "labels": gradient.labels}
     return {name: np.asarray(array, np.float64) for name, array in found.items()}
 

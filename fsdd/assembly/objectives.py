@@ -17,4 +17,5 @@ def build_objective(config: Resolved, num_classes: int, width: int = 0, scaled: 
         initialisation=config.network.initialisation,
         dtype=jnp.dtype(config.network.dtype),
     )
-    return Objective(network, **config.objective, scaled=scaled, factor=config.factor)
+    real_dtype = jnp.dtype(config.compute.real_dtype)
+    return Objective(network, **config.objective, scaled=scaled, factor=config.factor, real_dtype=real_dtype)

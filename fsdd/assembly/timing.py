@@ -1,6 +1,6 @@
 """How long an image takes through a network or a translator on this machine: what estimates are made of.
 
-What is timed are the very programs that stages use: they are compiled once for both.
+What is timed are the very programs that stages use, but for fresh networks: they are compiled once for both.
 """
 
 import time

@@ -28,10 +28,26 @@ class ByProtocol:
 
 @dataclasses.dataclass(frozen=True)
 class ByPlatform:
-    """A default that depends on the platform; results differ by rounding at most."""
+    """A default that depends on the platform; results differ by rounding at most.
+
+    Attributes:
+        cpu: on CPU.
+        accelerator: on all others.
+        tpu: on TPU, if not that.
+    """
 
     cpu: Any
     accelerator: Any
+    tpu: Any = None
+
+    def value(self, platform: str) -> Any:
+        """The default on a platform, as `jax.default_backend` calls it."""
+        of = {"cpu": self.cpu, "tpu": self.accelerator if self.tpu is None else self.tpu}
+        return of.get(platform, self.accelerator)
+
+    def __str__(self):
+        tpu = "" if self.tpu is None else f", {self.tpu} on TPU"
+        return f"{self.cpu} on CPU{tpu}, else {self.accelerator}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 
-from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
+from fsdd.config.fields import PROTOCOLS, ByProtocol, Field
 from fsdd.config.registry import methods, stages
 from fsdd.config.table import table
 
@@ -65,8 +65,6 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 def _default(field: Field) -> str:
     if isinstance(field.default, ByProtocol):
         return "by protocol"
-    if isinstance(field.default, ByPlatform):
-        return f"{field.default.cpu} on CPU, else {field.default.accelerator}"
     if field.default is None:
         return "none" if field.optional else "from other fields"
     return str(field.default)

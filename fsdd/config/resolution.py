@@ -128,7 +128,7 @@ def _fill(name: str, value: Any, given: dict[str, Any]) -> Any:
     if isinstance(standard, ByProtocol):
         return standard.value(given["protocol"])
     if isinstance(standard, ByPlatform):
-        return standard.cpu if _on_cpu() else standard.accelerator
+        return standard.value(_platform())
     if name == "stages":
         return methods()[given["method"]]
     if name == "mirror":
@@ -136,10 +136,10 @@ def _fill(name: str, value: Any, given: dict[str, Any]) -> Any:
     return None
 
 
-def _on_cpu() -> bool:
+def _platform() -> str:
     import jax  # takes seconds, for which a bad flag need not wait
 
-    return jax.default_backend() == "cpu"
+    return jax.default_backend()
 
 
 def _skips_mirror_images(fields: dict[str, Any]) -> bool:

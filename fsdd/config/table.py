@@ -130,7 +130,9 @@ def _network_fields() -> dict[str, Field]:
             values.one_of(*_INITIALISATIONS),
             "How the parameters of the random ConvNets are drawn.",
         ),
-        "network.dtype": Field("float32", values.one_of(*_DTYPES), "What the random ConvNets compute in."),
+        "network.dtype": Field(
+            "float32", values.one_of(*_DTYPES), "What synthetic images pass through the random ConvNets in."
+        ),
         "network.cache_dtype": Field("float32", values.one_of(*_DTYPES), "What kept features are stored in."),
         "network.seed": Field(0, _SEED, "Determines the one fixed network."),
         "objective.flip": Field(
@@ -288,6 +290,12 @@ def _machine_fields() -> dict[str, Field]:
     return {
         "compute.chunk": Field(
             ByPlatform(128, 1024), values.whole(1, MOST_IMAGES), "Real images that pass a network at once."
+        ),
+        "compute.real_dtype": Field(
+            # Float16 has as many digits as the TF32 in which GPUs multiply float32 (experiments/README.md).
+            ByPlatform("float32", "float16", tpu="float32"),
+            values.one_of("float32", "float16", "bfloat16"),
+            "What real images, which no gradient follows, pass through the random ConvNets in.",
         ),
         "compute.dispatch": Field(
             ByPlatform(1, 50), values.whole(1, 10**5), "The most steps that one call to the device takes."

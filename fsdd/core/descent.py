@@ -64,13 +64,23 @@ def update(
     return State(optax.apply_updates(state.moving, updates), rest, moments), {"loss": value, **parts}
 
 
-def steps_per_dispatch(limit: int, *stops: int) -> int:
+def steps_per_dispatch(limit: int, *stops: int, together: int = 1) -> int:
     """The largest divisor up to `limit` of all steps at which a dispatch has to end; 0 does not count.
 
-    One compiled shape then serves from any of them to any other: from where a run resumes, say, to its last step.
+    One compiled shape then serves from any of them to any other: from where a run resumes, say, to its last step. Where
+    so many steps belong `together`, it is a part of them that divides them, or a multiple of them.
     """
     whole = math.gcd(*stops)
-    return max(size for size in range(1, min(limit, whole) + 1) if whole % size == 0)
+    sizes = [size for size in range(1, min(limit, whole) + 1) if whole % size == 0]
+    return max(size for size in sizes if size % together == 0 or together % size == 0)
+
+
+def take(step: Callable, size: int, state: Any, first: jax.Array, *constants: Any) -> tuple[Any, Metrics]:
+    """`Loop`'s step so many times, from index `first`, within a compiled function; a single one without a loop."""
+    if size == 1:
+        state, metrics = step(state, first, *constants)
+        return state, jax.tree.map(lambda metric: metric[None], metrics)
+    return jax.lax.scan(lambda carry, index: step(carry, index, *constants), state, first + jnp.arange(size))
 
 
 class Loop:
@@ -89,14 +99,8 @@ class Loop:
     def many(self, size: int) -> Callable:
         """The program of `size` steps."""
         if size not in self._compiled:
-            self._compiled[size] = compilation.jit(functools.partial(self._take, size), donate_argnums=0)
+            self._compiled[size] = compilation.jit(functools.partial(take, self._step, size), donate_argnums=0)
         return self._compiled[size]
-
-    def _take(self, size: int, state: Any, first: jax.Array, *constants: Any) -> tuple[Any, Metrics]:
-        if size == 1:
-            state, metrics = self._step(state, first, *constants)
-            return state, jax.tree.map(lambda metric: metric[None], metrics)
-        return jax.lax.scan(lambda carry, index: self._step(carry, index, *constants), state, first + jnp.arange(size))
 
     def run(
         self, state: Any, steps: int, *constants: Any, start: int = 0, dispatch: int = 1

@@ -49,7 +49,8 @@ def evaluation_passes(config: Resolved, classes: int, test_images: int) -> tuple
 def describe(context: Context) -> str | None:
     """One line on what the stages that are left take on this machine, or None if that is under a minute."""
     config, images = context.config, context.real.images
-    each = timing.seconds_per_image(context.objective.network, images, config.compute.chunk, config.network.cache_dtype)
+    network, dtype = context.objective.real_network, config.network.cache_dtype
+    each = timing.seconds_per_image(network, images, config.compute.chunk, dtype)
     seconds = {stage: count * each for stage, count in count_passes(context).items()}
     if seconds.get("translate"):
         translator = translators.build(config, config.translate.init, context.data.image_shape[-1])

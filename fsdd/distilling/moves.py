@@ -32,7 +32,7 @@ class Move:
         run: `(state, start=.., dispatch=..)` to what `descent.Loop.run` yields.
         set_of: the synthetic set of a state.
         networks: how many networks were used, of the last state.
-        together: steps after which a dispatch has to end; 0 for any.
+        together: steps of which a dispatch takes a part that divides them, or a multiple.
         spent: seconds that the stage took before its first step.
         keep: stores what else the stage leaves in its folder, of the last state.
         label: what the progress bar says.
@@ -43,7 +43,7 @@ class Move:
     run: Callable[..., Iterator[tuple[int, descent.State, descent.Metrics]]]
     set_of: Callable[[descent.State], SyntheticSet]
     networks: Callable[[descent.State], int]
-    together: int = 0
+    together: int = 1
     spent: float = 0.0
     keep: Callable[[pathlib.Path, descent.State], object] = lambda folder, state: None
     label: str = ""
@@ -85,8 +85,7 @@ def _follow(context: Context, stage: str, ipc: int, move: Move) -> tuple[descent
     if not total:
         resumable.seconds = move.spent
         return state, resumable
-    # A dispatch ends at each mark, and where a group of networks does.
-    dispatch = descent.steps_per_dispatch(config.compute.dispatch, total, begin, move.together or total, *marks)
+    dispatch = descent.steps_per_dispatch(config.compute.dispatch, total, begin, *marks, together=move.together)
     steps = move.run(state, start=begin, dispatch=dispatch)
 
     def keeping():
@@ -125,7 +124,7 @@ def run_on_stream(
     fixed: sampling.Variables | None = None,
 ) -> Callable:
     """What `Move.run` is for a step on a stream; `keys` and `fixed` are those of `streams.run`."""
-    network, watch = context.objective.network, functools.partial(progress.waiting, "real images")
+    network, watch = context.objective.real_network, functools.partial(progress.waiting, "real images")
     return functools.partial(streams.run, stream, network, context.real, keys, step, fixed=fixed, watch=watch)
 
 

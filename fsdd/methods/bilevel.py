@@ -113,7 +113,7 @@ def step(
     synthetic = choose_start(real, classes, ipc, objective.factor, start_key)
     near, far = (choose_images(real, inner.batch, one) for one in (near_key, far_key))
     fresh = sampling.sample(objective.network, network_key, real.images.shape[1:])
-    judge = Draw(fresh, sampling.features(objective.network, fresh, far.images), far.labels)
+    judge = Draw(fresh, sampling.features(objective.real_network, fresh, far.images), far.labels)
 
     def loss(params, rest):
         distilled = distil({"params": params, **rest}, synthetic, near, objective, inner)

@@ -108,8 +108,8 @@ def step(
     member = jax.tree.map(lambda leaf: leaf[turn], members.networks)
     variables = regression.variables(member)
     rows = jax.random.randint(rows_key, (batch,), 0, len(real.images))
-    features = chunks.map_chunks(
-        lambda some: sampling.features(objective.network, variables, real.images[some]), rows, chunk
+    features = chunks.map_chunks_within(
+        lambda some: sampling.features(objective.real_network, variables, real.images[some]), rows, chunk
     )
     draw, settings = Draw(variables, features, real.labels[rows]), {"objective": objective, "pool": pool}
     moving = descent.State(state.moving, (), state.optimiser)

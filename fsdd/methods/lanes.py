@@ -230,7 +230,7 @@ def _view(recipe: Recipe, buffer, images, key, variables, whitening, view, place
         changed = augmentation.augment(image_key, image[None], recipe.policy, recipe.mirror)[0]
         return jnp.where(view == 0, image, changed)
 
-    features = sampling.features(recipe.objective.network, variables, jax.vmap(augmented)(places, whitened))
+    features = sampling.features(recipe.objective.real_network, variables, jax.vmap(augmented)(places, whitened))
     return jax.lax.dynamic_update_slice(buffer, features.astype(buffer.dtype)[None], (view, places[0], 0))
 
 

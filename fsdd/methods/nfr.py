@@ -1,6 +1,7 @@
 """Neural feature regression: the loss that every moving part lowers (Eq. 2)."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -26,6 +27,7 @@ class Objective:
             else (features grow with it, so that heads shrink); without the rescaling a translator, which cannot move
             labels, mostly learns contrast.
         factor: by which stored images are enlarged before networks see them.
+        real_dtype: what real images pass through networks in, which no gradient follows; None is as S does.
     """
 
     network: nn.Module
@@ -34,6 +36,12 @@ class Objective:
     ridge: float = krr.RIDGE
     scaled: bool = False
     factor: int = 1
+    real_dtype: Any = None
+
+    @property
+    def real_network(self) -> nn.Module:
+        """The architecture as real images pass through it."""
+        return self.network if self.real_dtype is None else self.network.clone(dtype=self.real_dtype)
 
     def __call__(
         self, synthetic: SyntheticSet, draw: Draw, mask: Mask | None = None

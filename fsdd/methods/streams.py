@@ -7,6 +7,8 @@ and is used m times. They are held in groups of G, and a group's networks are se
     K networks, m uses each            few-network distillation, `Refine`
     K = steps, m = 1                   a fresh network each step: `Baseline`, adaptation as the paper has it
 
+Groups of which a dispatch holds one or more are drawn by the program that takes their steps, others before it.
+
 Which network serves step t, and which of its rows, is a function of (key, t) alone.
 """
 
@@ -87,6 +89,10 @@ class Stream:
         """Steps that one group serves."""
         return self.group * self.uses
 
+    def kept(self, size: int) -> int:
+        """Of how many real images, out of so many, a network keeps the features."""
+        return min(self.real_images or size, size)
+
 
 @functools.cache
 def feature_program(network: nn.Module, cache_dtype: str = "float32") -> Callable:
@@ -111,13 +117,11 @@ def fill(
 
     `watch` is told how many images have passed, and of how many; to know, it waits for the device.
     """
-    size = len(real.images)
-    count = min(stream.real_images or size, size)
     sample_key, rows_key = jax.random.split(key)
     if variables is None:
         variables = sampling.sampler(network, real.images.shape[1:])(jax.random.split(sample_key, stream.group))
-    choose = functools.partial(_choose, stream, real.labels, count)
-    rows = jnp.stack([choose(jax.random.fold_in(rows_key, i)) for i in range(stream.group)])
+    count = stream.kept(len(real.images))
+    rows = _choose_at_once(stream, rows_key, real.labels)
     program, features = feature_program(network, stream.cache_dtype), None
     for i in range(stream.group):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
@@ -145,13 +149,43 @@ def fixed_network(network: nn.Module, groups_key: jax.Array, image_shape: tuple[
     return jax.tree.map(lambda leaf: leaf[0], many)
 
 
-def _choose(stream: Stream, labels: jax.Array, count: int, key: jax.Array) -> jax.Array:
-    """The `count` real images that a network keeps."""
+def _choose(stream: Stream, key: jax.Array, labels: jax.Array) -> jax.Array:
+    """Which of the real images, with labels `[n, classes]`, each network of a group keeps: `[g, r]`."""
     size = len(labels)
+    count = stream.kept(size)
     # Where steps draw from all real images, it is they that balance.
-    if stream.balanced and not (stream.batch and count == size):
-        return draw_balanced(key, labels, count)
-    return jnp.arange(size) if count == size else jax.random.permutation(key, size)[:count]
+    balanced = stream.balanced and not (stream.batch and count == size)
+    if count == size and not balanced:
+        return jnp.tile(jnp.arange(size), (stream.group, 1))
+
+    def one(i):
+        own = jax.random.fold_in(key, i)
+        return draw_balanced(own, labels, count) if balanced else jax.random.permutation(own, size)[:count]
+
+    return jax.lax.map(one, jnp.arange(stream.group))
+
+
+_choose_at_once = jax.jit(_choose, static_argnums=0)
+
+
+def fill_within(stream: Stream, network: nn.Module, real: Real, key: jax.Array) -> Group:
+    """The same group as `fill` draws, computed within a compiled function: for groups that serve few steps."""
+    sample_key, rows_key = jax.random.split(key)
+    variables = sampling.sample_many(network, jax.random.split(sample_key, stream.group), real.images.shape[1:])
+    rows = _choose(stream, rows_key, real.labels)
+
+    def one(own, kept):
+        kept_features = chunks.map_chunks_within(
+            lambda some: sampling.features(network, own, real.images[some]), kept, stream.chunk
+        )
+        return kept_features.astype(stream.cache_dtype)
+
+    if stream.group == 1:
+        # Not by a loop, within which CPUs convolve slowly.
+        features = one(jax.tree.map(lambda leaf: leaf[0], variables), rows[0])[None]
+    else:
+        features = jax.lax.map(lambda member: one(*member), (variables, rows))
+    return Group(variables, features, real.labels[rows])
 
 
 def draw_balanced(key: jax.Array, labels: jax.Array, count: int) -> jax.Array:
@@ -209,8 +243,25 @@ def run(
         is donated to the next dispatch: copy it to keep it.
     """
     groups_key, batch_key = keys
-    dispatch = descent.steps_per_dispatch(dispatch, stream.group_steps, start)
-    loop = descent.Loop(lambda carry, t, group: step(carry, draw(stream, group, batch_key, t)))
+
+    def one(carry, t, group):
+        return step(carry, draw(stream, group, batch_key, t))
+
+    def all_of_group(carry, index, real):
+        group = fill_within(stream, network, real, jax.random.fold_in(groups_key, index))
+        return descent.take(one, stream.group_steps, carry, index * stream.group_steps, group)
+
+    each = stream.group_steps
+    dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=each)
+    if dispatch % each == 0 and stream.networks > stream.group:
+        # Networks are drawn, and features computed, by the very program that takes the steps.
+        taken = descent.Loop(all_of_group).run(
+            state, stream.steps // each, real, start=start // each, dispatch=dispatch // each
+        )
+        for groups, state, metrics in taken:
+            yield groups * each, state, jax.tree.map(lambda metric: metric.reshape(-1, *metric.shape[2:]), metrics)
+        return
+    loop = descent.Loop(one)
     given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
     position = start
     while position < stream.steps:

@@ -88,7 +88,7 @@ class TranslatorTrainer:
     ):
         """For batches over `devices`, real images in chunks of `chunk`."""
         self.mesh, self._chunk = mesh.build_mesh(devices), chunk
-        self._network, self._cache_dtype = objective.network, cache_dtype
+        self._network, self._cache_dtype = objective.real_network, cache_dtype
         fixed = {"translator": translator, "objective": objective, "axis": mesh.AXIS}
         step = self._on_cases(functools.partial(translation.pretrain, optimiser=optimiser, **fixed))
         self._loop = descent.Loop(lambda state, index, cases: step(state, cases))

@@ -102,7 +102,13 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Cache:
         workdir.compare(folder, stored, big_set, f"another {config.dataset}: its ")
     workdir.create(folder)
     if card is None:
-        made = {"config": fields, "data_dir": config.data_dir, "classes": list(config.classes), "set": big_set}
+        made = {
+            "config": fields,
+            "real_dtype": config.compute.real_dtype,
+            "data_dir": config.data_dir,
+            "classes": list(config.classes),
+            "set": big_set,
+        }
         workdir.write(folder / "card.json", made | provenance.summary())
     claims = store.Claims(folder)
     whitening = _fit_whitening(config, data, big_set, folder, claims)

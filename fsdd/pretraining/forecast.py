@@ -39,7 +39,7 @@ def describe_pretraining(cache: Cache) -> str:
     """One line on what pre-training takes on this process's devices, once the store is full."""
     config = cache.config
     settings, limits = config.pretrain, cache.sampler.limits
-    network = objectives.build_objective(config, limits.classes_max, settings.width).network
+    network = objectives.build_objective(config, limits.classes_max, settings.width).real_network
     chunk = jnp.asarray(cache.whitening.apply(cache.data.train_images[: config.compute.chunk]))
     each = timing.seconds_per_image(network, chunk, len(chunk), config.network.cache_dtype)
     rows = sum(cache.bucket(index) for index in range(config.subsets.count)) / config.subsets.count

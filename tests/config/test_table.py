@@ -47,7 +47,9 @@ CHOICES = {
 def _defaults(field: Field) -> list[Any]:
     if isinstance(field.default, ByProtocol):
         return [field.default.value(protocol) for protocol in PROTOCOLS]
-    return [field.default.cpu, field.default.accelerator] if isinstance(field.default, ByPlatform) else [field.default]
+    if isinstance(field.default, ByPlatform):
+        return [field.default.value(platform) for platform in ("cpu", "gpu", "tpu")]
+    return [field.default]
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -66,6 +68,13 @@ def test_every_field_is_of_one_kind():
     assert list(configs.flat(configs.default())).sort() == list(TABLE).sort()
 
 
+def test_a_default_by_platform_is_another_on_tpus_only_where_it_says_so():
+    two, three = ByPlatform(1, 2), ByPlatform(1, 2, tpu=3)
+    assert [two.value(platform) for platform in ("cpu", "gpu", "tpu")] == [1, 2, 2]
+    assert [three.value(platform) for platform in ("cpu", "gpu", "tpu")] == [1, 2, 3]
+    assert (str(two), str(three)) == ("1 on CPU, else 2", "1 on CPU, 3 on TPU, else 2")
+
+
 @pytest.mark.parametrize("name", CHOICES)
 def test_choices_are_those_of_the_code(name):
     chosen = TABLE[name].values.words.removeprefix("one of ").split(", ")
@@ -74,7 +83,8 @@ def test_choices_are_those_of_the_code(name):
 
 def test_no_choice_is_left_out():
     """Words of one field that are not compared above are compared with nothing else in the code."""
-    free = {"protocol", "factor", "start", "labels", "network.dtype", "network.cache_dtype", "translator.stride"}
+    free = {"protocol", "factor", "start", "labels", "network.dtype", "network.cache_dtype"}
+    free |= {"compute.real_dtype", "translator.stride"}
     assert {name for name in TABLE if TABLE[name].values.words.startswith("one of ")} == set(CHOICES) | free
 
 

@@ -73,7 +73,9 @@ def test_whether_the_size_divides_or_not_one_program_serves(size):
     assert program._cache_size() == 1
 
 
-def test_within_a_compiled_function_it_is_unrolled():
+@pytest.mark.parametrize("size", [3, 5, 10, 20])
+@pytest.mark.parametrize("way", [chunks.map_chunks, chunks.loop_over_chunks])
+def test_within_a_compiled_function_it_is_unrolled_or_a_loop(way, size):
     rows = np.arange(20.0, dtype=np.float32).reshape(10, 2)
-    program = compilation.jit(lambda rows: chunks.map_chunks(lambda some: some + 1, rows, 4))
+    program = compilation.jit(lambda rows: way(lambda some: some + 1, rows, size))
     np.testing.assert_array_equal(program(rows), rows + 1)

@@ -151,6 +151,13 @@ def test_steps_per_dispatch_is_the_largest_that_ends_at_every_stop(limit, stops)
     assert not any(math.gcd(*stops) % larger == 0 for larger in range(size + 1, limit + 1))
 
 
+@given(st.integers(1, 100), st.integers(1, 30), st.integers(1, 60))
+def test_a_dispatch_holds_whole_groups_or_an_even_part_of_one(limit, together, groups):
+    size = descent.steps_per_dispatch(limit, groups * together, together=together)
+    wanted = [n for n in range(1, limit + 1) if groups * together % n == 0 and 0 in (n % together, together % n)]
+    assert size == wanted[-1]
+
+
 @given(st.integers(1, 40), st.integers(1, 200), st.integers(0, 200))
 def test_a_run_ends_at_its_last_step_wherever_it_begins(dispatch, steps, start):
     """With the size that `run` chooses, without compiling anything."""

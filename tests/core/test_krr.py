@@ -8,9 +8,9 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsdd.core import compilation, krr, losses
+from fsdd.core import cholesky_qr, compilation, krr, losses
 
-ridge_head, predict, factor = map(compilation.jit, (krr.ridge_head, krr.predict, krr.factor))
+ridge_head, predict, factor = map(compilation.jit, (krr.ridge_head, krr.predict, cholesky_qr.factor))
 
 
 @pytest.fixture
@@ -128,6 +128,34 @@ def test_factors_are_as_good_as_those_of_householder(n, apart):
     assert np.array_equal(lower, np.tril(lower))
     for own, other in zip(ours, theirs, strict=True):
         assert own < max(4 * other, 1e-6)
+
+
+@pytest.mark.parametrize("way", ["float64_head", "cholesky_qr"])
+def test_heads_and_gradients_of_nearly_collinear_features_in_float32(way):
+    """Against the closed form in float64, of the same float32 features; their Gram matrix has condition number 1e6."""
+    head, tolerance = {"float64_head": (krr.float64_head, 1e-6), "cholesky_qr": (cholesky_qr.head, 1e-3)}[way]
+    rng = np.random.default_rng(7)
+    features = (rng.normal(size=(1, 500)) + 1e-2 * rng.normal(size=(20, 500))).astype(np.float32)
+    labels, bar = rng.normal(size=(20, 3)).astype(np.float32), rng.normal(size=(3, 500)).astype(np.float32)
+    relative = np.float32(krr.RIDGE / 20)
+
+    def there_and_back(features, labels, bar):
+        found, pull_back = jax.vjp(lambda *both: head(*both, relative), features, labels)
+        return found, *pull_back(bar)
+
+    found = compilation.jit(there_and_back)(features, labels, bar)
+    f, y, b = (np.float64(one) for one in (features, labels, bar))
+    gram = f @ f.T
+    inverse = np.linalg.inv(gram + relative * np.trace(gram) * np.eye(20))
+    alpha, g = inverse @ y, inverse @ f @ b.T
+    moved = alpha @ b - (alpha @ g.T + g @ alpha.T) @ f - 2 * relative * np.sum(g * alpha) * f
+    for ours, wanted in zip(found, (alpha.T @ f, moved, g), strict=True):
+        assert ours.dtype == np.float32
+        assert np.linalg.norm(ours - wanted) < tolerance * np.linalg.norm(wanted)
+
+
+def test_features_that_are_all_zero_have_no_head():
+    assert np.isnan(ridge_head(jnp.zeros((3, 20)), jnp.ones((3, 2)))).all()
 
 
 def test_proposition_1(float64):

@@ -29,7 +29,7 @@ def test_a_page_is_rendered_from_results():
     shown = records.figure("one_net/one_net_torch_seed0")
     rendered = pages.render(text)
     assert rendered.startswith(f"in 9 networks {shown}<!--one_net/one_net_torch_seed0-->, seeds 3\n")
-    assert "stale" not in rendered and "Cholesky (ms)" in rendered
+    assert "stale" not in rendered and "Cholesky QR (ms)" in rendered
 
 
 @pytest.mark.parametrize("page", EXPERIMENTS, ids=name_of)

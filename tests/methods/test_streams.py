@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from tolerances import sum_tolerance
 
+from fsdd import config as configs
+from fsdd.assembly import objectives
 from fsdd.core import compilation, krr
 from fsdd.io.progress import compile_clock
 from fsdd.methods import streams
@@ -87,13 +89,22 @@ def test_each_network_serves_its_uses_in_turn(groups, group, uses):
     assert len(np.unique(seen[:, 0])) == stream.networks
 
 
-@pytest.mark.parametrize("stream", [Stream(1, 12, batch=8), Stream(6, 2, 3, real_images=10, batch=5)])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        Stream(1, 12, batch=8),
+        Stream(6, 2, 3, real_images=10, batch=5),
+        Stream(12, 1, real_images=10, batch=5),
+    ],
+)
 def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
     whole = _trace(stream, real)
     # Each trace adds up its own features, all of a batch.
     close = sum_tolerance(10 * 64)
     for other in (
         _trace(stream, real, dispatch=4),
+        # Whole groups in a dispatch draw their own networks.
+        _trace(stream, real, dispatch=6),
         _trace(dataclasses.replace(stream, chunk=4), real),
         _trace(dataclasses.replace(stream, chunk=1000), real),
     ):
@@ -104,6 +115,20 @@ def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
         # Who goes on with more steps a dispatch still ends with the last one, and groups where they end.
         many = _trace(stream, real, start=start, dispatch=4)
         jax.tree.map(lambda a, b, start=start: np.testing.assert_allclose(a, b[start:], **close), many, whole)
+
+
+@pytest.mark.parametrize("stream", [
+    Stream(4, 1, real_images=10, chunk=4), Stream(4, 1, real_images=10, cache_dtype="float16"), Stream(4, 1, 2),
+])  # fmt: skip
+def test_groups_are_the_same_drawn_within_a_program_or_before_it(real, stream):
+    keys = jax.random.split(jax.random.key(0), 2)
+    within = compilation.jit(lambda real, key: streams.fill_within(stream, NETWORK, real, key))
+    for key in keys:
+        ours, theirs = within(real, key), streams.fill(stream, NETWORK, real, key)
+        jax.tree.map(np.testing.assert_array_equal, ours.replace(features=()), theirs.replace(features=()))
+        assert ours.features.dtype == theirs.features.dtype
+        close = sum_tolerance(10 * 64) if stream.cache_dtype == "float32" else {"rtol": 2e-3, "atol": 1e-4}
+        np.testing.assert_allclose(np.float32(ours.features), np.float32(theirs.features), **close)
 
 
 def test_one_fixed_network_sees_all_of_the_set(real):
@@ -164,6 +189,26 @@ def test_networks_may_compute_in_bfloat16(real):
         predictions.append(np.asarray(predict(features[12:], features[:12], real.labels[:12])))
     distance = np.linalg.norm(predictions[1] - predictions[0]) / np.linalg.norm(predictions[0])
     assert 0 < distance < 0.1
+
+
+def test_real_images_pass_in_a_type_of_their_own_and_synthetic_ones_do_not(real):
+    config = configs.resolve(configs.default())
+    assert config.compute.real_dtype == "float32" or jax.default_backend() != "cpu"
+    unlocked = configs.default()
+    unlocked.update_from_flattened_dict({"network.width": 4, "network.depth": 2, "compute.real_dtype": "float16"})
+    objective = objectives.build_objective(configs.resolve(unlocked), 3)
+    assert (objective.network.dtype, objective.real_network.dtype) == (jnp.float32, jnp.float16)
+    # Drawn as networks always are: in float32, and the same.
+    drawn = [streams.fixed_network(one, jax.random.key(0), (8, 8, 1)) for one in (NETWORK, objective.real_network)]
+    assert jax.tree.structure(drawn[0]) == jax.tree.structure(drawn[1])
+    assert {leaf.dtype for leaf in jax.tree.leaves(drawn[1])} == {np.dtype("float32")}
+    rows = np.arange(37)
+    exact, rounded = (
+        np.asarray(streams.feature_program(network)(drawn[1], real.images, rows))
+        for network in (objective.network, objective.real_network)
+    )
+    # Each of a few sums is rounded once, to 11 bits.
+    assert 0 < np.linalg.norm(rounded - exact) < 2**-10 * np.linalg.norm(exact)
 
 
 def test_a_group_divides_the_networks():

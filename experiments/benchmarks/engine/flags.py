@@ -30,7 +30,7 @@ _TIMEOUT, _SHORTEST, _START = 45, 20, 8
 def cases(parts: Parts) -> list[Case]:
     """What a child measures."""
     sizes = parts.sizes.images
-    return [*(distil.case(parts, size, "float32", "a today") for size in sizes[:2]), evaluate.case(parts, sizes[0])]
+    return [*(distil.case(parts, size, "float32") for size in sizes[:2]), evaluate.case(parts, sizes[0])]
 
 
 def run(bench: Bench, smoke: bool) -> None:

@@ -1,4 +1,4 @@
-"""Adaptation over fresh networks: today's stream, beside one scanned program that does all of a step on the device."""
+"""Adaptation over fresh networks, steps dispatched singly or many at once, and pieces of a step."""
 
 import functools
 from collections.abc import Callable
@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.engine.bench import Case, program, repeated
-from experiments.benchmarks.engine.parts import SHAPE, Parts, start
+from experiments.benchmarks.engine.parts import DTYPES, SHAPE, Parts, start
 from fsdd.methods import streams, translation
 from fsdd.methods.nfr import Objective
+from fsdd.methods.streams import Real
 from fsdd.networks import sampling
 from fsdd.networks.translator import Translator
 
@@ -18,40 +19,11 @@ _SIZES = 2  # of the sets, those that are adapted
 
 
 def cases(parts: Parts) -> list[Case]:
-    """Today's, then scans by kind of features and of stored images, then pieces of a step."""
-    sizes = parts.sizes.images[:_SIZES]
-    stored = _stored(parts)
-    listed = [_today(parts, size) for size in sizes]
-    listed += [
-        _scanned(parts, size, dtype, stored[kind], f"{size} images, scanned, features {dtype}, {kind}")
-        for size in sizes
-        for dtype in ("float32", "float16")
-        for kind in stored
-    ]
-    pool = stored["images float32"]
-    name = f"{sizes[0]} images, scanned, features float32, rows in turn"
-    listed.append(_scanned(parts, sizes[0], "float32", pool, name, in_turn=True))
-    return [*listed, *_pieces(parts, pool)]
-
-
-def _stored(parts: Parts) -> dict[str, dict[str, jax.Array]]:
-    """Real images as they are on the device: whitened, or bytes with what whitens them."""
-    real, size = parts.pool, int(np.prod(SHAPE))
-    pixels = np.clip(np.asarray(real.images[:1000]) * 50 + 128, 0, 255).astype(np.uint8)
-    pixels = np.tile(pixels, (len(real.images) // len(pixels), 1, 1, 1))
-    matrix = parts.normal(size, size, scale=4 / size**0.5)
-    return {
-        "images float32": {"images": real.images, "labels": real.labels},
-        "images uint8": {"images": jnp.asarray(pixels), "labels": real.labels, "matrix": matrix},
-    }
-
-
-def _take(pool: dict[str, jax.Array], rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Whitened images and labels of some rows."""
-    images = pool["images"][rows]
-    if "matrix" in pool:
-        images = ((images.reshape(len(rows), -1) / 255.0 - 0.5) @ pool["matrix"]).reshape(images.shape)
-    return images, pool["labels"][rows]
+    """Streams by steps of a dispatch and kinds of numbers, then pieces of a step."""
+    sizes, count = parts.sizes.images[:_SIZES], parts.sizes.fresh
+    listed = [_stream(parts, size, dispatch, "float32") for size in sizes for dispatch in (1, count)]
+    listed += [_stream(parts, size, count, dtype) for size in sizes for dtype in DTYPES[1:]]
+    return [*listed, *_pieces(parts)]
 
 
 def moving(parts: Parts, size: int) -> tuple[Callable, Callable, jax.Array]:
@@ -69,50 +41,31 @@ def moving(parts: Parts, size: int) -> tuple[Callable, Callable, jax.Array]:
     return step, lambda: start(start_of, optimiser, variables["batch_stats"]), synthetic
 
 
-def _today(parts: Parts, size: int) -> Case:
-    """`streams.run`, a dispatch a step; each call goes on where the last one ended."""
+def _stream(parts: Parts, size: int, dispatch: int, dtype: str) -> Case:
+    """`streams.run` with real features in so many bits; each call goes on where the last one ended."""
     step, begin, synthetic = moving(parts, size)
     count = parts.sizes.fresh
 
     def prepare():
-        stream = streams.Stream(10**6, 1, real_images=parts.sizes.real, chunk=parts.sizes.real)
+        stream = streams.Stream(count * 10**5, 1, real_images=parts.sizes.real, chunk=parts.sizes.real)
         keys = jax.random.key(1), jax.random.key(2)
         # Its start is donated: it must be its own.
         state = jax.tree.map(jnp.copy, begin())
         taken = streams.run(
-            stream, parts.network(), parts.pool, keys, lambda carry, draw: step(carry, draw, synthetic), state
-        )
+            stream, parts.network(dtype), parts.pool, keys, lambda carry, draw: step(carry, draw, synthetic), state,
+            dispatch=dispatch,
+        )  # fmt: skip
         next(taken)
-        return lambda: [next(taken)[2] for _ in range(count)][-1]
+        return lambda: [next(taken)[2] for _ in range(count // dispatch)][-1]
 
-    return Case(f"{size} images, today's stream", prepare, count, _flops(parts, size))
-
-
-def _flops(parts: Parts, size: int) -> float:
-    return (parts.sizes.real + 2 * 2 * size) * parts.forward
+    flops = (parts.sizes.real + 2 * 2 * size) * parts.forward
+    return Case(f"{size} images, {dispatch} steps a dispatch, features {dtype}", prepare, count, flops)
 
 
-def _scanned(parts: Parts, size: int, dtype: str, pool: dict, name: str, in_turn: bool = False) -> Case:
-    """All of it in one scan; rows are random, with replacement, or those after a random one."""
-    step, begin, synthetic = moving(parts, size)
-    network, count = parts.network(dtype), parts.sizes.fresh
-
-    def whole(state, index, source, pool):
-        network_key, rows_key = jax.random.split(jax.random.fold_in(jax.random.key(1), index))
-        variables = sampling.sample(network, network_key, SHAPE)
-        many = len(pool["images"])
-        first = jax.random.randint(rows_key, () if in_turn else (parts.sizes.real,), 0, many)
-        rows = (first + jnp.arange(parts.sizes.real)) % many if in_turn else first
-        images, labels = _take(pool, rows)
-        features = sampling.features(network, variables, images)
-        return step(state, streams.Draw(variables, features, labels), source)
-
-    return Case(name, program(repeated(whole, count), begin(), synthetic, pool), count, _flops(parts, size))
-
-
-def _pieces(parts: Parts, pool: dict) -> list[Case]:
+def _pieces(parts: Parts) -> list[Case]:
     """What a network's draw, a permutation and a gather of rows take."""
-    count, real, many = parts.sizes.scan, parts.sizes.real, len(pool["images"])
+    count, real, pool = parts.sizes.scan, parts.sizes.real, parts.pool
+    many = len(pool.images)
 
     def key(index):
         return jax.random.fold_in(jax.random.key(1), index)
@@ -124,10 +77,11 @@ def _pieces(parts: Parts, pool: dict) -> list[Case]:
         return jax.random.permutation(key(index), many)[:real], ()
 
     def gather(last, index, pool):
-        return _take(pool, jax.random.randint(key(index), (real,), 0, many)), ()
+        rows = jax.random.randint(key(index), (real,), 0, many)
+        return Real(pool.images[rows], pool.labels[rows]), ()
 
     rows = jnp.asarray(np.arange(real, dtype=np.int32) % many)
-    last = parts.normal(real, *SHAPE), parts.labels(real)
+    last = Real(parts.normal(real, *SHAPE), parts.labels(real))
     return [
         Case("a network's draw alone", program(repeated(network, count), parts.variables()), count),
         Case("permutation of all rows alone", program(repeated(permutation, count), rows), count),

@@ -1,4 +1,4 @@
-"""The ridge head there and back: time, and errors against float64 on the host."""
+"""Ridge heads there and back: time, and errors against float64 on the host."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.engine.bench import Case, program, repeated
-from experiments.benchmarks.engine.heads import VARIANTS
 from experiments.benchmarks.engine.parts import SHAPE, Parts, ill_conditioned, predict
-from fsdd.core import krr, losses
+from fsdd.core import cholesky_qr, krr, losses
 from fsdd.networks import sampling
 
 _SETS = 16
+HEADS = {"float64": krr.float64_head, "Cholesky QR": cholesky_qr.head}
 
 
 def cases(parts: Parts) -> list[Case]:
@@ -25,27 +25,24 @@ def cases(parts: Parts) -> list[Case]:
         exact = closed_form(features, labels, np.asarray(real), np.asarray(targets))
         about = {"rows": rows, "condition": exact.pop("condition")}
         inputs = jnp.asarray(features), jnp.asarray(labels), real, targets, jnp.zeros(())
-        for name, (head, x64) in VARIANTS.items():
+        for name, head in HEADS.items():
             run, check = _scanned(head, parts.sizes.scan), _comparison(exact)
-            prepare = program(run, *inputs, x64=x64)
+            prepare = program(run, *inputs)
             listed.append(Case(f"{name}, {rows} rows", prepare, parts.sizes.scan, about=about, check=check))
     many = jnp.asarray(np.stack([ill_conditioned(rng, parts.sizes.rows[0], size) for _ in range(_SETS)]))
     labels = jnp.asarray(np.stack([parts.labels(parts.sizes.rows[0])] * _SETS))
-    for name in ("a today", "b float64"):
-        run = _scanned(VARIANTS[name][0], parts.sizes.scan, many=True)
+    for name, head in HEADS.items():
+        run = _scanned(head, parts.sizes.scan, many=True)
         prepare = program(run, many, labels, real, targets, jnp.zeros(()))
         listed.append(Case(f"{name}, {_SETS} sets of {parts.sizes.rows[0]} rows", prepare, parts.sizes.scan))
     return listed
 
 
 def _scanned(head: Callable, count: int, many: bool = False) -> Callable:
-    """The gradient so many times, at one and the same place: the rate is zero, which the compiler does not know.
-
-    `many` sets are mapped over within the scan: around it, batching would replay float64 as float32 (jax 0.11.2).
-    """
+    """The gradient so many times, at one and the same place: the rate is zero, which the compiler does not know."""
 
     def loss(features, labels, real, targets):
-        weights = head(features, labels)
+        weights = head(features, labels, jnp.float32(krr.RIDGE / len(features)))
         prediction = predict(weights, real)
         return losses.squared_error(prediction, targets), (weights, prediction)
 

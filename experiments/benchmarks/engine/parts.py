@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import descent, losses
+from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet, initial_labels
 from fsdd.methods import optimisers
-from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
@@ -136,18 +134,6 @@ def start(moving: Any, optimiser: optax.GradientTransformation, rest: Any = ()) 
     """`descent.init` without compiling anything: moments are zeros from the host."""
     shapes = jax.eval_shape(optimiser.init, moving)
     return descent.State(moving, rest, jax.tree.map(lambda like: jnp.asarray(np.zeros(like.shape, like.dtype)), shapes))
-
-
-def nfr_loss(network: ConvNet, head: Callable | None, synthetic: SyntheticSet, draw: Draw) -> tuple[jax.Array, dict]:
-    """`nfr.Objective` of a network with a head of one's own, `(features, labels) -> w [c, d]`; None is krr's."""
-    if head is None:
-        return Objective(network)(synthetic, draw)
-    both = synthetic.mirrored()
-    weights = head(sampling.features(network, draw.variables, both.images), both.labels)
-    prediction = predict(weights, draw.features)
-    value = losses.squared_error(prediction, draw.labels)
-    margin = losses.label_margin(synthetic.labels)
-    return value + margin, {"nfr": value, "margin": margin, "accuracy": losses.accuracy(prediction, draw.labels)}
 
 
 def predict(weights: jax.Array, features: jax.Array) -> jax.Array:
