@@ -125,7 +125,10 @@ def test_groups_are_the_same_drawn_within_a_program_or_before_it(real, stream):
     within = compilation.jit(lambda real, key: streams.fill_within(stream, NETWORK, real, key))
     for key in keys:
         ours, theirs = within(real, key), streams.fill(stream, NETWORK, real, key)
-        jax.tree.map(np.testing.assert_array_equal, ours.replace(features=()), theirs.replace(features=()))
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        # Drawn by a few operations each, which a compiler may join.
+        rounding = functools.partial(np.testing.assert_allclose, rtol=5e-7, atol=5e-7)
+        jax.tree.map(rounding, ours.variables, theirs.variables)
         assert ours.features.dtype == theirs.features.dtype
         close = sum_tolerance(10 * 64) if stream.cache_dtype == "float32" else {"rtol": 2e-3, "atol": 1e-4}
         np.testing.assert_allclose(np.float32(ours.features), np.float32(theirs.features), **close)
