@@ -93,6 +93,10 @@ class Stream:
         """Of how many real images, out of so many, a network keeps the features."""
         return min(self.real_images or size, size)
 
+    def keeps_balanced(self, size: int) -> bool:
+        """Whether a network's real images are balanced: where steps draw from all of them, it is the draws that are."""
+        return self.balanced and not (self.batch and self.kept(size) == size)
+
 
 @functools.cache
 def feature_program(network: nn.Module, cache_dtype: str = "float32") -> Callable:
@@ -120,8 +124,9 @@ def fill(
     sample_key, rows_key = jax.random.split(key)
     if variables is None:
         variables = sampling.sampler(network, real.images.shape[1:])(jax.random.split(sample_key, stream.group))
-    count = stream.kept(len(real.images))
-    rows = _choose_at_once(stream, rows_key, real.labels)
+    size = len(real.images)
+    count = stream.kept(size)
+    rows = _choose_at_once(rows_key, real.labels, stream.group, count, stream.keeps_balanced(size))
     program, features = feature_program(network, stream.cache_dtype), None
     for i in range(stream.group):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
@@ -149,30 +154,28 @@ def fixed_network(network: nn.Module, groups_key: jax.Array, image_shape: tuple[
     return jax.tree.map(lambda leaf: leaf[0], many)
 
 
-def _choose(stream: Stream, key: jax.Array, labels: jax.Array) -> jax.Array:
-    """Which of the real images, with labels `[n, classes]`, each network of a group keeps: `[g, r]`."""
+def _choose(key: jax.Array, labels: jax.Array, group: int, count: int, balanced: bool) -> jax.Array:
+    """Which `count` of the real images, with labels `[n, classes]`, each network of a group keeps: `[g, count]`."""
     size = len(labels)
-    count = stream.kept(size)
-    # Where steps draw from all real images, it is they that balance.
-    balanced = stream.balanced and not (stream.batch and count == size)
     if count == size and not balanced:
-        return jnp.tile(jnp.arange(size), (stream.group, 1))
+        return jnp.tile(jnp.arange(size), (group, 1))
 
     def one(i):
         own = jax.random.fold_in(key, i)
         return draw_balanced(own, labels, count) if balanced else jax.random.permutation(own, size)[:count]
 
-    return jax.lax.map(one, jnp.arange(stream.group))
+    return jax.lax.map(one, jnp.arange(group))
 
 
-_choose_at_once = jax.jit(_choose, static_argnums=0)
+_choose_at_once = jax.jit(_choose, static_argnums=(2, 3, 4))
 
 
 def fill_within(stream: Stream, network: nn.Module, real: Real, key: jax.Array) -> Group:
     """The same group as `fill` draws, computed within a compiled function: for groups that serve few steps."""
     sample_key, rows_key = jax.random.split(key)
     variables = sampling.sample_many(network, jax.random.split(sample_key, stream.group), real.images.shape[1:])
-    rows = _choose(stream, rows_key, real.labels)
+    size = len(real.images)
+    rows = _choose(rows_key, real.labels, stream.group, stream.kept(size), stream.keeps_balanced(size))
 
     def one(own, kept):
         kept_features = chunks.map_chunks_within(

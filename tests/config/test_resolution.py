@@ -116,7 +116,7 @@ def test_what_is_resolved_is_complete_and_does_not_change():
     resolved = configs.resolve(given)
     assert isinstance(resolved, configs.Resolved)
     assert list(configs.flat(resolved)) == list(configs.flat(given))
-    assert [name for name, value in configs.flat(resolved).items() if value is None] == ["data_dir", "balanced"]
+    assert [name for name, value in configs.flat(resolved).items() if value is None] == ["balanced", "data_dir"]
     for change in (
         lambda: setattr(resolved, "ipc", 2),
         lambda: setattr(resolved.distill, "steps", 2),
