@@ -179,6 +179,7 @@ def test_the_time_of_an_autoencoder_is_its_stages(tmp_path):
         assert kept["seconds"] > card["wall_seconds"]
 
 
+@pytest.mark.slow  # compiles for long
 def test_distillation_goes_on_in_the_learned_space(tmp_path):
     results = _run(tmp_path, stages=("bilevel", "distill"))
     assert results["stages"]["bilevel"]["steps"] == 4

@@ -114,11 +114,11 @@ def test_a_larger_count_adds_the_rest(whole, tmp_path):
 
 
 @pytest.mark.slow  # processes with several devices
-@pytest.mark.parametrize(("devices", "rounding"), [(2, 0.0), (8, 1e-4)])
-def test_devices_change_nothing(whole, tmp_path, devices, rounding):
-    """Eight devices on fewer cores share them out otherwise: 3e-6 was seen after 60 steps of images of size 1."""
+@pytest.mark.parametrize("devices", [2, 8])
+def test_devices_change_roundings_alone(whole, tmp_path, devices):
+    """Their programs are of fewer subsets, which round otherwise: 3e-6 was seen after 60 steps, images of size 1."""
     jobs.finish(_start(tmp_path / "run", devices=devices))
-    _assert_same(_contents(whole), _contents(tmp_path / "run"), rounding)
+    _assert_same(_contents(whole), _contents(tmp_path / "run"), 1e-4)
 
 
 @pytest.mark.slow  # several processes

@@ -261,6 +261,7 @@ def _adaptation(folder: pathlib.Path, **changes):
     return runs.default(fields | changes)
 
 
+@pytest.mark.slow  # a whole run, as in test_old_layout
 def test_a_pretrained_translator_is_adapted(finished, tmp_path):
     folder, _ = finished
     results = runs.run(_adaptation(folder), tmp_path)
