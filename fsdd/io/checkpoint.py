@@ -52,11 +52,15 @@ class Checkpoints:
             ) from error
         return step, jax.tree.map(jax.numpy.asarray, restored)
 
-    def close(self) -> None:
-        """Wait for what is being written."""
+    def wait(self) -> None:
+        """Return once what is being written is whole."""
         with _writing(self._folder):
             self._manager.wait_until_finished()
-            self._manager.close()
+
+    def close(self) -> None:
+        """Wait for what is being written, and take no more."""
+        self.wait()
+        self._manager.close()
 
 
 def _check_leaves(stored: pathlib.Path, wanted) -> None:

@@ -84,7 +84,11 @@ class Resumable:
         # On CPU the factors of a few rows are LAPACK's; its idle threads spin, which can take a third of a step from
         # XLA's.
         with shown as bar, threadpoolctl.threadpool_limits(1, "blas"):
-            return self._follow(bar, units, steps)
+            try:
+                return self._follow(bar, units, steps)
+            finally:
+                # Whoever catches what stopped the steps finds whole checkpoints.
+                self._checkpoints.wait()
 
     def _follow(self, bar: progress.Bar, units: int, steps: Iterator[tuple[int, object, dict]]):
         self._began, compiled = time.monotonic() - self.seconds, progress.compile_clock.seconds - self.compile_seconds

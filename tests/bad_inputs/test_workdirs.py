@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 
 import jax
@@ -91,7 +92,9 @@ def test_a_finished_stage_whose_result_is_no_object(place, finished, tmp_path):
 
 
 def test_divergence_names_the_stage_and_the_step(diverged):
-    assert_line(diverged[1], ["distill", "the loss is nan at step 7", "lower its rate"])
+    assert_line(diverged[1], ["distill", "the loss is nan at step ", "lower its rate"])
+    # Where float32 overflows depends on roundings, and so on how programs are compiled.
+    assert 5 <= int(re.search(r"at step (\d+)", diverged[1])[1]) <= 10
 
 
 def test_divergence_in_the_last_update_is_seen(tmp_path):
@@ -102,8 +105,10 @@ def test_divergence_in_the_last_update_is_seen(tmp_path):
     assert_line(str(caught.value), ["distill", "diverged at step 0", "lower its rate"])
 
 
-@pytest.mark.parametrize("name", ["checkpoints/7", "journal"])
-def test_a_damaged_running_checkpoint(place, diverged, tmp_path, name):
+@pytest.mark.parametrize("part", ["checkpoints", "journal"])
+def test_a_damaged_running_checkpoint(place, diverged, tmp_path, part):
     folder = shutil.copytree(diverged[0], tmp_path / "run")
+    newest = max((int(one.name) for one in (folder / "distill/checkpoints").iterdir()), default=None)
+    name = f"checkpoints/{newest}" if part == "checkpoints" else part
     cut_all_files(folder / "distill" / name)
     assert_refused(place, folder, DIVERGING, [f"distill/{name}", "delete it"], folder)
