@@ -144,6 +144,7 @@ def test_a_stage_made_before_a_field_existed_had_its_default(finished, tmp_path)
         _prepare(folder, **{"refine.real_images": 3})
 
 
+@pytest.mark.slow  # another whole run
 def test_an_adapted_translator_starts_another_run(finished, tmp_path):
     folder, _ = finished
     config = _config(

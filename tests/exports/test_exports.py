@@ -247,7 +247,8 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "fsdd.export", *arguments], capture_output=True, text=True)
 
 
-def test_the_command_exports(run, tmp_path):
+def test_the_command_exports(run, tmp_path, capsys):
+    program = importlib.import_module("fsdd.export")
     done = command(str(run), "--format=frepo", f"--out={tmp_path / 'out'}")
     assert (done.returncode, done.stdout) == (0, f"exported to {tmp_path / 'out'}\n"), done.stderr
     assert (tmp_path / "out" / "step000000.npz").is_file()
@@ -256,10 +257,12 @@ def test_the_command_exports(run, tmp_path):
         ((str(run), "--format=gif"), "fsdd: format is 'gif'; allowed: dc"),
         ((str(tmp_path), "--format=frepo"), "has no synthetic.npz"),
     ):
-        done = command(*arguments)
-        assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
-    shown = command("--help")
-    assert shown.returncode == 0 and all(name in shown.stdout for name in FORMATS)
+        assert program.main(list(arguments)) == 2
+        said = capsys.readouterr().err
+        assert words in said and said.count("\n") == 1
+    assert program.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in FORMATS)
 
 
 def test_function_and_module_do_not_clash(run, tmp_path):
