@@ -15,9 +15,11 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(_folder.name, "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
     os.environ["FSDD_CACHE"] = os.path.join(_folder.name, "cache")
+    # Each worker has a core; LAPACK's threads would spin on those of the others.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "XLA_FLAGS" not in os.environ:
-        # Programs of these sizes take a hundredth of a second, and most of a minute to compile as programs for users
-        # are. `.ci/slow` compiles as they do, and so does the test of JAX's releases.
+        # Programs of these sizes run in milliseconds, and would compile for ten times as long as this way. `.ci/slow`
+        # compiles as users do, and so does the test of JAX's releases. Versions from 0.11 know the second flag no more.
         _flags = ["--xla_backend_optimization_level=0"]
         if jaxlib.version.__version_info__ < (0, 11):
             _flags.append("--xla_cpu_use_fusion_emitters=false")
