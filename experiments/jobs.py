@@ -23,7 +23,7 @@ from fsdd import config as configs
 from fsdd.config import Resolved
 from fsdd.errors import UserError
 
-FILE = pathlib.Path(__file__).with_suffix("").with_name("queue.json")
+FILE = pathlib.Path(__file__).with_name("queue.json")
 _KINDS = {"cells", "runs", "commands"}
 _GPUS = ("h100", "h200")
 

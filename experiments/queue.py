@@ -23,7 +23,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from experiments import jobs, pages, predictions, records, sweep
+import jax
+
+from experiments import jobs, pages, records, sweep
 from experiments.jobs import Job, Place
 from experiments.predictions import DEVICES, Device
 from fsdd.io import progress, workdir
@@ -139,23 +141,17 @@ def _stopping(running: list[Running]) -> Iterator[None]:
 
 
 def describe(waiting: Sequence[Job], outcomes: dict[str, str] | None = None) -> str:
-    """A table of jobs: what each needs, or came to, and the sum of it."""
-    rows = []
+    """A table of jobs: what each needs, or what it came to, then the sum of it; before they run, also why each is in."""
+    head, rows = ["job", "minutes alone", "GB"], []
     for job in waiting:
-        needs = job.prediction
-        rows.append(
-            [job.name, f"{needs.seconds() / 60:.1f}", f"{needs.bytes / 1e9:.0f}", (outcomes or {}).get(job.name)]
-        )
+        rows.append([job.name, f"{job.prediction.seconds() / 60:.1f}", f"{job.prediction.bytes / 1e9:.0f}"])
     total = sum(job.prediction.seconds() for job in waiting) / 60
-    head = ["job", "minutes alone", "GB", "outcome" if outcomes else None]
-    width = slice(None) if outcomes else slice(3)
-    lines = [
-        records.table(head[width], [row[width] for row in rows]),
-        "",
-        f"{len(rows)} jobs, {total:.0f} minutes alone",
-    ]
-    reasons = dict.fromkeys(job.why for job in waiting)
-    return "\n".join([*lines, "", *(f"- {why}" for why in reasons)]) if not outcomes else "\n".join(lines)
+    reasons = [f"- {why}" for why in dict.fromkeys(job.why for job in waiting)]
+    if outcomes:
+        head, rows, reasons = [*head, "outcome"], [[*row, outcomes[row[0]]] for row in rows], []
+    return "\n".join(
+        [records.table(head, rows), "", f"{len(rows)} jobs, {total:.0f} minutes alone", "", *reasons]
+    ).strip()
 
 
 def find_device() -> str:
@@ -210,7 +206,7 @@ def _render(place: Place) -> None:
 
 
 if __name__ == "__main__":
-    # Work is counted here; the device is for the jobs.
-    predictions.count_on_host()
+    # Work is counted here; an accelerator's memory is for the jobs.
+    jax.config.update("jax_platforms", "cpu")
     with sweep.one_line_errors("python -m experiments.queue"):
         sys.exit(main(parse_arguments()))

@@ -83,8 +83,7 @@ class Classifier:
         flat = traverse_util.flatten_dict(self.variables, sep="/")
         arrays = {f"variables/{name}": np.asarray(leaf) for name, leaf in flat.items()}
         # Its matrix back to pixels is as large as the other, and nothing here goes that way.
-        channels = {"channel_mean": self.whitening.channel_mean, "channel_std": self.whitening.channel_std}
-        parts = channels | self.whitening.arrays(backwards=False)
+        parts = self.whitening.forward_arrays()
         arrays |= {f"whitening/{name}": np.asarray(part) for name, part in parts.items()}
         card = {
             "format": "fsdd classifier",

@@ -55,9 +55,14 @@ class Whitening:
         """`kind`, or `"zca_factors"` where there are factors instead of matrices: a key of `ARRAYS`."""
         return "zca_factors" if self.factors is not None else self.kind
 
-    def arrays(self, backwards: bool = True) -> dict[str, np.ndarray]:
-        """The arrays of ZCA by name; without those that only `invert` needs unless `backwards`."""
-        return {name: getattr(self, name) for name in ARRAYS[self.form] if backwards or name != "inverse"}
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of ZCA by name."""
+        return {name: getattr(self, name) for name in ARRAYS[self.form]}
+
+    def forward_arrays(self) -> dict[str, np.ndarray]:
+        """What `apply` needs, by name: mean and deviation `[c]` of channels, and ZCA's arrays but for the inverse."""
+        channels = {"channel_mean": self.channel_mean, "channel_std": self.channel_std}
+        return channels | {name: array for name, array in self.arrays().items() if name != "inverse"}
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Whiten `[n, h, w, c]` pixels, uint8 or float in [0, 1] -> float32 of that shape.

@@ -13,8 +13,7 @@ def write(stored: StoredSet, folder: pathlib.Path) -> None:
     """`synthetic.safetensors`; its metadata are the class names, as JSON."""
     import safetensors.numpy
 
-    channels = {"channel_mean": stored.whitening.channel_mean, "channel_std": stored.whitening.channel_std}
-    whitening = channels | stored.whitening.arrays(backwards=False)
+    whitening = stored.whitening.forward_arrays()
     arrays = {
         "train_images": np.asarray(stored.synthetic.decoded(stored.factor).images),
         "train_labels": stored.synthetic.labels,

@@ -62,9 +62,7 @@ def export(stored: StoredSet | str | pathlib.Path, format: str, path: str | path
         temporary.mkdir(parents=True)
         chosen.write(stored, temporary)
         if chosen.is_whitened and stored.whitening.kind == "zca":
-            whitening = stored.whitening
-            channels = {"channel_mean": whitening.channel_mean, "channel_std": whitening.channel_std}
-            np.savez(temporary / WHITENING, **channels, **whitening.arrays(backwards=False))
+            np.savez(temporary / WHITENING, **stored.whitening.forward_arrays())
         description = json.dumps(describe(stored, chosen), indent=2, ensure_ascii=False) + "\n"
         (temporary / DESCRIPTION).write_text(description, encoding="utf-8")
         os.replace(temporary, folder)

@@ -246,16 +246,16 @@ def run(
         is donated to the next dispatch: copy it to keep it.
     """
     groups_key, batch_key = keys
+    each = stream.group_steps
+    dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=each)
 
     def one(carry, t, group):
         return step(carry, draw(stream, group, batch_key, t))
 
     def all_of_group(carry, index, real):
         group = fill_within(stream, network, real, jax.random.fold_in(groups_key, index))
-        return descent.take(one, stream.group_steps, carry, index * stream.group_steps, group)
+        return descent.take(one, each, carry, index * each, group)
 
-    each = stream.group_steps
-    dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=each)
     if dispatch % each == 0 and stream.networks > stream.group:
         # Networks are drawn, and features computed, by the very program that takes the steps.
         taken = descent.Loop(all_of_group).run(
@@ -263,15 +263,23 @@ def run(
         )
         for groups, state, metrics in taken:
             yield groups * each, state, jax.tree.map(lambda metric: metric.reshape(-1, *metric.shape[2:]), metrics)
-        return
-    loop = descent.Loop(one)
-    given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
-    position = start
+    else:
+        given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
+
+        def filled(index):
+            return fill(stream, network, real, jax.random.fold_in(groups_key, index), given, watch)
+
+        yield from _run_filled(stream, filled, descent.Loop(one), state, start, dispatch)
+
+
+def _run_filled(
+    stream: Stream, filled: Callable[[int], Group], loop: descent.Loop, state, position: int, dispatch: int
+) -> Iterator[tuple[int, object, dict]]:
+    """`run` from a step on, where each group is filled before its steps."""
     while position < stream.steps:
         index = position // stream.group_steps
-        group = fill(stream, network, real, jax.random.fold_in(groups_key, index), given, watch)
         end = min((index + 1) * stream.group_steps, stream.steps)
-        for taken in loop.run(state, end, group, start=position, dispatch=dispatch):
+        for taken in loop.run(state, end, filled(index), start=position, dispatch=dispatch):
             position, state, metrics = taken
             yield taken
         # The next group must not be computed while this one still fills memory.

@@ -35,7 +35,7 @@ def test_sizes_are_those_of_the_data():
     assert whole == len(size.train_labels) + len(size.test_labels)
 
 
-def test_pretraining_takes_what_an_hour_long_run_took():
+def test_pretraining_takes_what_that_of_the_packaged_translator_took():
     sweep_row = sweep.Row("pretrain", "pretrain_tiny_imagenet32", {"subsets.count": 150, "pretrain.steps": 6000})
     config = configs.resolve(sweep.build_config(sweep_row))
     # The config's docstring: 38 subsets a minute and 170 steps a second on an H100 that did other work beside.
