@@ -141,7 +141,7 @@ def _stopping(running: list[Running]) -> Iterator[None]:
 
 
 def describe(waiting: Sequence[Job], outcomes: dict[str, str] | None = None) -> str:
-    """A table of jobs: what each needs, or what it came to, then the sum of it; before they run, also why each is in."""
+    """A table of jobs: what each needs, or what it came to, and the sum of it; before they run, also why each is in."""
     head, rows = ["job", "minutes alone", "GB"], []
     for job in waiting:
         rows.append([job.name, f"{job.prediction.seconds() / 60:.1f}", f"{job.prediction.bytes / 1e9:.0f}"])
