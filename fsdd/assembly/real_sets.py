@@ -9,7 +9,7 @@ from fsdd.core import whitening
 from fsdd.data import classes, sources
 from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
-from fsdd.io import notes
+from fsdd.io import notes, report
 
 
 def load_real_set(
@@ -89,16 +89,12 @@ def draws_balanced(config: Resolved, data: RealSet) -> bool:
     """Whether real images are drawn so that classes count alike: as the config says, else where classes differ."""
     if config.balanced is not None:
         return config.balanced
-    return _are_unequal(np.bincount(data.train_labels, minlength=data.num_classes))
-
-
-def _are_unequal(counts: np.ndarray) -> bool:
-    """Whether some class has half as many images again as another."""
-    return bool(2 * counts.max() >= 3 * counts.min())
+    counts = np.bincount(data.train_labels, minlength=data.num_classes)
+    return report.are_unequal(int(counts.min()), int(counts.max()))
 
 
 def _tell_of_imbalance(config: Resolved, data: RealSet, counts: np.ndarray) -> None:
-    if not _are_unequal(counts):
+    if not report.are_unequal(int(counts.min()), int(counts.max())):
         return
     fewest, most = int(counts.argmin()), int(counts.argmax())
     if draws_balanced(config, data):

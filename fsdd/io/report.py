@@ -22,13 +22,18 @@ def describe(results: dict[str, Any], folder: pathlib.Path) -> list[str]:
 def _describe_classes(result: dict[str, Any]) -> list[str]:
     """A line where some class has half as many test images again as another: rare ones hardly count in the accuracy."""
     least, most = result.get("test_images_of_a_class", (1, 1))
-    if 2 * most < 3 * least:
+    if not are_unequal(least, most):
         return []
     known = [accuracy for accuracy in result["class_accuracies"] if accuracy is not None]
     return [
         f"  {least} to {most} test images per class: balanced accuracy {result['balanced_accuracy']:.2f} %, "
         f"of single classes {min(known):.2f} to {max(known):.2f} %"
     ]
+
+
+def are_unequal(least: int, most: int) -> bool:
+    """Whether one class has half as many images again as another: from there on, what a class counts is told."""
+    return 2 * most >= 3 * least
 
 
 def spread(mean: float, std: float | None, sign: str = "+-", digits: int = 2) -> str:
