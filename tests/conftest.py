@@ -29,8 +29,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tests")
 
-# Whole runs in processes of their own, minutes each: with several workers, those who start last would end last.
-_FIRST = ("test_killed.py", "test_processes.py", "test_job.py")
+# With several workers, the longest files would end last if they started last.
+_FIRST = ("test_killed.py", "test_processes.py", "test_job.py", "test_streams.py", "test_api.py", "test_stages.py")
+_FIRST += ("test_architectures.py", "test_pipeline.py", "test_cache.py", "test_lanes.py", "test_augmentation.py")
+_FIRST += ("test_paper.py", "test_readme.py", "test_moving.py", "test_translator_training.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 TINY = {
     "dataset": "digits",
     "network.width": 4,
+    "network.depth": 2,
     "evaluate.networks": 1,
     "evaluate.steps": 3,
     "distill.steps": 4,

@@ -18,6 +18,7 @@ TINY = {
     "ipc": 1,
     "image_size": 8,
     "network.width": 4,
+    "network.depth": 2,
     "distill.steps": 3,
     "refine.networks": 2,
     "refine.uses": 2,

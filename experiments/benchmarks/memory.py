@@ -24,9 +24,9 @@ from fsdd.networks.translator import Translator
 SHAPE, CLASSES, REAL, TARGET = (32, 32, 3), 10, 1024, 50_000
 
 
-def _bytes(step, state, draw) -> int:
+def _bytes(step, state, *given) -> int:
     """What a compiled step holds at its peak: arguments, and temporaries; its results take the state's place."""
-    found = jax.jit(step, donate_argnums=0).lower(state, draw).compile().memory_analysis()
+    found = jax.jit(step, donate_argnums=0).lower(state, *given).compile().memory_analysis()
     return found.argument_size_in_bytes + found.temp_size_in_bytes
 
 
@@ -43,11 +43,9 @@ def measure(ipc: int, side: int) -> dict:
     distil = functools.partial(distillation.step, objective=objective, optimiser=adam)
     state = jax.eval_shape(functools.partial(descent.init, optimiser=adam), source)
     moving = translation.build_optimiser(adam, adam)
-    adapt = functools.partial(
-        translation.step, sources=(source,), translator=translator, objective=objective, optimiser=moving
-    )
+    adapt = functools.partial(translation.step, translator=translator, objective=objective, optimiser=moving)
     translating = jax.eval_shape(lambda: translation.init(translation.fresh(translator, key, shape), (source,), moving))
-    found = {"distill": _bytes(distil, state, draw), "translate": _bytes(adapt, translating, draw)}
+    found = {"distill": _bytes(distil, state, draw), "translate": _bytes(adapt, translating, draw, (source,))}
     kept = 4 * (TARGET - REAL) * (size + CLASSES)
     found |= {"distill_with_target": found["distill"] + kept}
     return {"ipc": ipc, "side": side} | found | {"ratio": round(found["translate"] / found["distill"], 2)}

@@ -91,9 +91,7 @@ def measure_loops(parts: Parts) -> list[dict[str, Any]]:
     draw = streams.Draw(parts.variables, features, parts.real.labels)
     distil = functools.partial(distillation.step, objective=objective, optimiser=adam)
     translator, moving, sources = Translator(), translation.build_optimiser(adam, adam), (parts.synthetic,)
-    adapt = functools.partial(
-        translation.step, sources=sources, translator=translator, objective=objective, optimiser=moving
-    )
+    adapt = functools.partial(translation.step, translator=translator, objective=objective, optimiser=moving)
     fresh = translation.init(translation.fresh(translator, key, SHAPE), sources, moving)
     recipe = training.Recipe("adam", schedule="warmup_cosine", steps=1000)
     programs = training.programs(ConvNet(10), recipe, 10, SHAPE)
@@ -101,7 +99,7 @@ def measure_loops(parts: Parts) -> list[dict[str, Any]]:
     networks, translated = programs.init(key[None]), IMAGES * FORWARD * 2 + 10 * 3 * TRANSLATOR
     cases = {
         "distill": (_loop(distil), descent.init(parts.synthetic, adam), (draw,), IMAGES * FORWARD * 2),
-        "translate": (_loop(adapt), fresh, (draw,), translated),
+        "translate": (_loop(adapt), fresh, (draw, sources), translated),
         "evaluate": (programs.loop, networks, (key[None], parts.synthetic), 10 * (3 * FORWARD - INPUT_LAYER)),
     }
     rows = []
@@ -114,7 +112,7 @@ def measure_loops(parts: Parts) -> list[dict[str, Any]]:
 
 
 def _loop(step: Callable) -> descent.Loop:
-    return descent.Loop(lambda state, _, draw: step(state, draw))
+    return descent.Loop(lambda state, _, *given: step(state, *given))
 
 
 def _dispatch(loop: descent.Loop, size: int, state: Any, constants: tuple) -> Callable[[], Any]:

@@ -121,11 +121,18 @@ def run_on_stream(
     stream: streams.Stream,
     keys: tuple[jax.Array, jax.Array],
     step: Callable,
+    *constants: Any,
     fixed: sampling.Variables | None = None,
 ) -> Callable:
-    """What `Move.run` is for a step on a stream; `keys` and `fixed` are those of `streams.run`."""
+    """What `Move.run` is for a step on a stream; `keys`, `constants` and `fixed` are those of `streams.run`."""
     network, watch = context.objective.real_network, functools.partial(progress.waiting, "real images")
-    return functools.partial(streams.run, stream, network, context.real, keys, step, fixed=fixed, watch=watch)
+
+    def run(state, **where):
+        return streams.run(
+            stream, network, context.real, keys, step, state, *constants, fixed=fixed, watch=watch, **where
+        )
+
+    return run
 
 
 def move_images(
@@ -143,7 +150,7 @@ def move_images(
     return Move(
         # The state is donated, and the set before it is still needed.
         state=descent.init(jax.tree.map(jnp.copy, before), optimiser),
-        run=run_on_stream(context, stream, keys, step, fixed),
+        run=run_on_stream(context, stream, keys, step, fixed=fixed),
         set_of=lambda state: state.moving,
         networks=lambda _: stream.networks,
         together=stream.group_steps,

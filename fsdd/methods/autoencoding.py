@@ -47,8 +47,8 @@ def run(
 ) -> Iterator[tuple[int, descent.State, descent.Metrics]]:
     """Drive `step` over random batches of real images `[n, h, w, c]`; yields as `descent.Loop.run`."""
 
-    def on_batch(carry, index, images):
+    def on_batch(carry, index, images, key):
         rows = jax.random.randint(jax.random.fold_in(key, index), (batch,), 0, len(images))
         return step(carry, images[rows], translator=translator, optimiser=optimiser)
 
-    return descent.Loop(on_batch).run(state, steps, images, start=start, dispatch=dispatch)
+    return descent.Loop(on_batch).run(state, steps, images, key, start=start, dispatch=dispatch)

@@ -221,7 +221,7 @@ def run(
     keys: tuple[jax.Array, jax.Array],
     step: Callable,
     state,
-    *,
+    *constants,
     start: int = 0,
     dispatch: int = 1,
     fixed: sampling.Variables | None = None,
@@ -229,13 +229,16 @@ def run(
 ) -> Iterator[tuple[int, object, dict]]:
     """Drive a moving part over a stream.
 
+    Keys and constants are arguments of the compiled programs, so that runs from other seeds and sets have the same ones.
+
     Args:
         stream: which network and which real features serve each step.
         network: the architecture of Theta.
         real: the real set.
         keys: the first determines the networks and the real images that each keeps, the second the minibatches.
-        step: `(state, draw) -> (state, metrics)`, pure; metrics are scalars.
+        step: `(state, draw, *constants) -> (state, metrics)`, pure; metrics are scalars.
         state: where to begin; donated.
+        constants: trees of arrays that every step is given.
         start: the step that `state` has reached; a resumed run passes the same keys and goes on there.
         dispatch: the most steps per dispatch.
         fixed: the network of a stream of one, if it is not to be a random one.
@@ -249,17 +252,17 @@ def run(
     each = stream.group_steps
     dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=each)
 
-    def one(carry, t, group):
-        return step(carry, draw(stream, group, batch_key, t))
+    def one(carry, t, group, batch_key, *constants):
+        return step(carry, draw(stream, group, batch_key, t), *constants)
 
-    def all_of_group(carry, index, real):
+    def all_of_group(carry, index, real, groups_key, *rest):
         group = fill_within(stream, network, real, jax.random.fold_in(groups_key, index))
-        return descent.take(one, each, carry, index * each, group)
+        return descent.take(one, each, carry, index * each, group, *rest)
 
     if dispatch % each == 0 and stream.networks > stream.group:
         # Networks are drawn, and features computed, by the very program that takes the steps.
         taken = descent.Loop(all_of_group).run(
-            state, stream.steps // each, real, start=start // each, dispatch=dispatch // each
+            state, stream.steps // each, real, *keys, *constants, start=start // each, dispatch=dispatch // each
         )
         for groups, state, metrics in taken:
             yield groups * each, state, jax.tree.map(lambda metric: metric.reshape(-1, *metric.shape[2:]), metrics)
@@ -269,17 +272,18 @@ def run(
         def filled(index):
             return fill(stream, network, real, jax.random.fold_in(groups_key, index), given, watch)
 
-        yield from _run_filled(stream, filled, descent.Loop(one), state, start, dispatch)
+        loop = functools.partial(descent.Loop(one).run, dispatch=dispatch)
+        yield from _run_filled(stream, filled, loop, state, start, (batch_key, *constants))
 
 
 def _run_filled(
-    stream: Stream, filled: Callable[[int], Group], loop: descent.Loop, state, position: int, dispatch: int
+    stream: Stream, filled: Callable[[int], Group], loop: Callable, state, position: int, constants: tuple
 ) -> Iterator[tuple[int, object, dict]]:
     """`run` from a step on, where each group is filled before its steps."""
     while position < stream.steps:
         index = position // stream.group_steps
         end = min((index + 1) * stream.group_steps, stream.steps)
-        for taken in loop.run(state, end, filled(index), start=position, dispatch=dispatch):
+        for taken in loop(state, end, filled(index), *constants, start=position):
             position, state, metrics = taken
             yield taken
         # The next group must not be computed while this one still fills memory.

@@ -97,8 +97,8 @@ def mean_loss(
 def step(
     state: descent.State,
     draw: Draw,
-    *,
     sources: tuple[SyntheticSet, ...],
+    *,
     translator: Translator,
     objective: Objective,
     optimiser: optax.GradientTransformation,

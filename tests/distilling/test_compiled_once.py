@@ -1,5 +1,6 @@
 """What a stage has compiled it does not compile again: for another IPC, another set, another network or another run."""
 
+import jax
 import pytest
 import runs
 
@@ -17,8 +18,21 @@ def _count(task) -> int:
     return progress.compile_clock.programs - before
 
 
-# A step has its keys and its rate's schedule in it, and FRePo's pool and a fresh translator are drawn by programs that
-# have theirs: those of another run are others. All else, such as networks, features and optimisers, is shared.
+@pytest.fixture
+def stored():
+    """The events of JAX's persistent cache, which here keeps whatever was compiled."""
+    names, seen = ("jax_persistent_cache_min_compile_time_secs", "jax_persistent_cache_min_entry_size_bytes"), []
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in zip(names, (0.0, -1), strict=True):
+        jax.config.update(name, value)
+    jax.monitoring.register_event_listener(lambda event, **_: seen.append(event.rpartition("/")[2]))
+    yield seen
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+# Within a process a run traces its own steps, whose functions know its schedule and optimiser, and FRePo's pool and a
+# fresh translator. All else, such as networks, features and optimisers, is shared.
 OWN = {"distill": 1, "refine": 1, "translate": 2, "frepo": 2, "bilevel": 3}
 
 
@@ -27,14 +41,17 @@ _STAGES = [pytest.param(name, marks=pytest.mark.slow) if name in ("bilevel", "fr
 
 
 @pytest.mark.parametrize("stage", _STAGES)
-def test_another_run_compiles_its_own_step_alone(tmp_path, stage):
+def test_another_seed_traces_its_own_step_alone_and_compiles_nothing(tmp_path, stage, stored):
     counts = []
     for seed in (0, 1):
         config = configs.resolve(runs.default(FIELDS | {"stages": (stage,), "seed": seed}))
         context = contexts.prepare(config, tmp_path / str(seed))
+        stored.clear()
         counts.append(_count(lambda context=context: pipeline.run_stages(context)))
     assert counts[0] > 0
     assert counts[1] <= OWN[stage]
+    # Keys and images are no part of a program: that of another seed, in this process or a later one, is in the cache.
+    assert stored.count("cache_hits") == counts[1] and "cache_misses" not in stored
 
 
 def test_many_networks_are_no_more_programs_than_few(tmp_path):

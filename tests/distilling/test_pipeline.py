@@ -21,6 +21,7 @@ from fsdd.io import progress, report, stored_files
 FIELDS = {
     "dataset": "digits",
     "network.width": 16,
+    "network.depth": 2,
     "stages": ("distill", "translate", "refine"),
     "distill.steps": 60,
     "translate.networks": 30,
@@ -169,8 +170,9 @@ def test_the_api_scores_a_stored_set_as_its_run_did(finished):
     data = sources.load("digits")
     saved = stored_files.load(folder / "synthetic.npz")
     scored = fsdd.evaluate(saved, data.test_images, data.test_labels)
-    assert scored.mean == pytest.approx(results["evaluations"][-1]["mean"], abs=0.006)
-    assert scored.std == pytest.approx(results["evaluations"][-1]["std"], abs=0.006)
+    # Means are of accuracies in hundredths, and hundredths themselves.
+    assert scored.mean == pytest.approx(results["evaluations"][-1]["mean"], abs=0.011)
+    assert scored.std == pytest.approx(results["evaluations"][-1]["std"], abs=0.011)
     np.testing.assert_allclose(scored, results["evaluations"][-1]["accuracies"], atol=0.006)
     # Ten images teach far more than chance.
     assert min(scored) > 30 and scored[0] != scored[1]

@@ -16,6 +16,7 @@ from fsdd.distilling import context
 
 TINY = {
     "network.width": 4,
+    "network.depth": 2,
     "distill.steps": 4,
     "refine.networks": 2,
     "refine.group": 2,

@@ -142,7 +142,7 @@ def _translation(labels_move: bool):
     """An optimiser of translation, and a step by it on the sets that it is given."""
     optimiser = translation.build_optimiser(optax.sgd(0.05), optax.sgd(0.1) if labels_move else None)
     fixed = {"translator": RESIDUAL, "objective": OBJECTIVE, "optimiser": optimiser}
-    step = compilation.jit(lambda state, draw, sources: translation.step(state, draw, sources=sources, **fixed))
+    step = compilation.jit(lambda state, draw, sources: translation.step(state, draw, sources, **fixed))
     return optimiser, step
 
 

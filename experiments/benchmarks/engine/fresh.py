@@ -33,7 +33,7 @@ def moving(parts: Parts, size: int) -> tuple[Callable, Callable, jax.Array]:
 
     def step(state, draw, source):
         settings = {"translator": translator, "objective": Objective(parts.network()), "optimiser": optimiser}
-        return translation.step(state, draw, sources=(source,), **settings)
+        return translation.step(state, draw, (source,), **settings)
 
     shapes = jax.eval_shape(lambda key: translation.fresh(translator, key, SHAPE), jax.random.key(0))
     variables = jax.tree_util.tree_map_with_path(functools.partial(parts.leaf, ()), shapes)
@@ -52,9 +52,8 @@ def _stream(parts: Parts, size: int, dispatch: int, dtype: str) -> Case:
         # Its start is donated: it must be its own.
         state = jax.tree.map(jnp.copy, begin())
         taken = streams.run(
-            stream, parts.network(dtype), parts.pool, keys, lambda carry, draw: step(carry, draw, synthetic), state,
-            dispatch=dispatch,
-        )  # fmt: skip
+            stream, parts.network(dtype), parts.pool, keys, step, state, synthetic, dispatch=dispatch
+        )
         next(taken)
         return lambda: [next(taken)[2] for _ in range(count // dispatch)][-1]
 

@@ -42,13 +42,13 @@ def _begin(context, ipc, before):
     near = bilevel.choose_images(context.real, settings.batch, last_key)
     distil = compilation.jit(functools.partial(bilevel.distil, objective=context.objective, inner=inner))
 
-    def step(state, t, real, classes):
-        return bilevel.step(state, jax.random.fold_in(step_key, t), real, classes, **fixed)
+    def step(state, t, key, real, classes):
+        return bilevel.step(state, jax.random.fold_in(key, t), real, classes, **fixed)
 
     loop = descent.Loop(step)
     return moves.Move(
         state=regression.init(spaces.draw_fixed(context), optimiser),
-        run=lambda state, **where: loop.run(state, settings.steps, context.real, classes, **where),
+        run=lambda state, **where: loop.run(state, settings.steps, step_key, context.real, classes, **where),
         set_of=lambda state: distil(regression.variables(state), before, near),
         networks=lambda _: settings.steps + 1,
         keep=lambda folder, state: spaces.write_learned(folder, regression.variables(state)),

@@ -32,12 +32,12 @@ def _begin(context, ipc, before):
     start_key, step_key = jax.random.split(context.key(STAGE.name))
     fixed = {"objective": context.objective, "optimiser": optimiser, "pool": pool}
     fixed |= {"batch": settings.batch, "chunk": config.compute.chunk}
-    loop = descent.Loop(lambda state, t, real: frepo.step(state, jax.random.fold_in(step_key, t), real, **fixed))
+    loop = descent.Loop(lambda state, t, real, key: frepo.step(state, jax.random.fold_in(key, t), real, **fixed))
     return moves.Move(
         state=frepo.init(
             jax.tree.map(jnp.copy, before), optimiser, context.objective, pool, start_key, context.data.image_shape
         ),
-        run=lambda state, **where: loop.run(state, settings.steps, context.real, **where),
+        run=lambda state, **where: loop.run(state, settings.steps, context.real, step_key, **where),
         set_of=lambda state: state.moving,
         networks=lambda state: settings.pool + pool.replaced(settings.steps, state.rest.ages),
     )

@@ -42,7 +42,6 @@ def _begin(context, sets):
     sources, optimiser = tuple(sets[ipc] for ipc in ipcs), _build_optimiser(config, stream.steps)
     step = functools.partial(
         translation.step,
-        sources=sources,
         translator=begun.translator,
         objective=context.objective,
         optimiser=optimiser,
@@ -59,7 +58,7 @@ def _begin(context, sets):
     keys = jax.random.fold_in(root, 0), jax.random.fold_in(root, 1)
     return moves.Move(
         state=translation.init(*jax.tree.map(jnp.copy, (begun.variables, sources)), optimiser),
-        run=moves.run_on_stream(context, stream, keys, step),
+        run=moves.run_on_stream(context, stream, keys, step, sources),
         set_of=set_of,
         networks=lambda _: stream.networks,
         together=stream.group_steps,
