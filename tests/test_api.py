@@ -22,7 +22,8 @@ DIGITS = sklearn.datasets.load_digits()
 PIXELS = np.rint(DIGITS.images * (255 / 16)).astype(np.uint8)
 TRAIN, TEST = slice(0, 1200), slice(1200, None)
 DATA = (PIXELS[TRAIN], DIGITS.target[TRAIN], PIXELS[TEST], DIGITS.target[TEST])
-FIELDS = {"network": {"width": 8, "depth": 2}, "distill.steps": np.int64(100), "evaluate": {"networks": 2, "steps": 100}}
+FIELDS = {"network": {"width": 8, "depth": 2}, "distill.steps": np.int64(100)}
+FIELDS |= {"evaluate": {"networks": 2, "steps": 100}}
 
 
 @pytest.fixture(scope="module")

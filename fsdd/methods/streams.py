@@ -229,7 +229,7 @@ def run(
 ) -> Iterator[tuple[int, object, dict]]:
     """Drive a moving part over a stream.
 
-    Keys and constants are arguments of the compiled programs, so that runs from other seeds and sets have the same ones.
+    Keys and constants are arguments of the compiled programs, so that runs from other seeds and sets share them.
 
     Args:
         stream: which network and which real features serve each step.

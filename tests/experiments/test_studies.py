@@ -106,8 +106,14 @@ def test_whoever_asks_what_carries_over_is_told_what_is_allowed(tmp_path, monkey
 
 def tiny_pretraining():
     config = configs.default()
-    fields = {"stages": configs.PRETRAINING, "dataset": "digits", "network.width": 4, "network.depth": 2, "distill.steps": 2}
-    fields |= {"distill.batch": 32, "translator.widths": (4, 4, 4), "subsets.count": 20, "subsets.classes_min": 3}
+    fields = {"stages": configs.PRETRAINING, "dataset": "digits", "network.width": 4, "network.depth": 2}
+    fields |= {
+        "distill.steps": 2,
+        "distill.batch": 32,
+        "translator.widths": (4, 4, 4),
+        "subsets.count": 20,
+        "subsets.classes_min": 3,
+    }
     fields |= {"subsets.classes_max": 3, "subsets.images": 60, "subsets.synthetic": 3, "subsets.buckets": 1}
     fields |= {"subsets.views": 1, "subsets.policy": "none", "pretrain.steps": 2, "pretrain.every": 2}
     fields |= {"pretrain.subsets": 2, "pretrain.real_images": 32, "pretrain.held_out": 1}

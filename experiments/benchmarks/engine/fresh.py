@@ -51,9 +51,7 @@ def _stream(parts: Parts, size: int, dispatch: int, dtype: str) -> Case:
         keys = jax.random.key(1), jax.random.key(2)
         # Its start is donated: it must be its own.
         state = jax.tree.map(jnp.copy, begin())
-        taken = streams.run(
-            stream, parts.network(dtype), parts.pool, keys, step, state, synthetic, dispatch=dispatch
-        )
+        taken = streams.run(stream, parts.network(dtype), parts.pool, keys, step, state, synthetic, dispatch=dispatch)
         next(taken)
         return lambda: [next(taken)[2] for _ in range(count // dispatch)][-1]
 
