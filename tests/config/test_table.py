@@ -14,7 +14,7 @@ from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
 from fsdd.core import augmentation, whitening
 from fsdd.errors import UserError
 from fsdd.evaluation import training, training_sets
-from fsdd.methods import bilevel, optimisers, translation
+from fsdd.methods import bilevel, frepo, optimisers, translation
 from fsdd.networks import architectures, layers
 
 TABLE = configs.table()
@@ -38,6 +38,7 @@ CHOICES = {
     "whitening.kind": whitening.KINDS,
     "evaluate.loss": training.LOSSES,
     "evaluate.schedule": training.SCHEDULES,
+    "frepo.network_schedule": frepo.SCHEDULES,
     "evaluate.images": training_sets.IMAGES,
     "evaluate.labels": training_sets.LABELS,
     "translator.statistics": translation.STATISTICS,
