@@ -283,6 +283,11 @@ def _evaluation_fields() -> dict[str, Field]:
         "evaluate.steps": Field(
             0, values.whole(0, MOST_STEPS), "Their steps; 0 takes FRePo's number for as many synthetic images."
         ),
+        "evaluate.length": Field(
+            by_protocol(frepo_torch="epochs", frepo_jax="steps"),
+            values.one_of("steps", "epochs"),
+            "What FRePo's number counts: steps, or epochs, one more than it says, of batches of `evaluate.batch`.",
+        ),
     }
 
 

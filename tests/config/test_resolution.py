@@ -35,6 +35,7 @@ TORCH = AS_LEARNED | {
     "evaluate.schedule": "warmup_times_cosine",
     "evaluate.policy": "dsa",
     "evaluate.mean_over_classes": True,
+    "evaluate.length": "epochs",
 }
 JAX = AS_LEARNED | {
     "network.initialisation": "lecun",
@@ -50,6 +51,7 @@ JAX = AS_LEARNED | {
     "evaluate.schedule": "warmup_cosine",
     "evaluate.policy": "frepo",
     "evaluate.mean_over_classes": False,
+    "evaluate.length": "steps",
 }
 BEST = JAX | {"distill.optimiser": "adam", "evaluate.policy": "dsa"}
 PLAIN = BEST | {

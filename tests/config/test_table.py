@@ -38,6 +38,7 @@ CHOICES = {
     "whitening.kind": whitening.KINDS,
     "evaluate.loss": training.LOSSES,
     "evaluate.schedule": training.SCHEDULES,
+    "evaluate.length": training.LENGTHS,
     "frepo.network_schedule": frepo.SCHEDULES,
     "evaluate.images": training_sets.IMAGES,
     "evaluate.labels": training_sets.LABELS,
