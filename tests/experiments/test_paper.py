@@ -221,14 +221,17 @@ def test_continual_learning_from_its_command_at_the_smallest_scale(tmp_path, mon
     call(monkeypatch, figure5.main, *arguments, "--rows", "one_net", "without_adaptation")
     runs = json.loads(out.read_text())["runs"]
     assert [one["row"] for one in runs] == ["one_net", "without_adaptation"]
+    # All steps are whitened alike, by the images of all classes.
+    place = tmp_path / "smoke_continual_all"
+    means = [np.load(place / f"one_net_ipc1_order0_step{step}" / "whitening.npz")["channel_mean"] for step in range(2)]
+    np.testing.assert_array_equal(*means)
     # What one row starts from is another's, as it was.
-    place = tmp_path / "smoke_continual"
     kept = [place / f"{row}_ipc1_order0_step1" / "distill" / "result.json" for row in ("one_net", "without_adaptation")]
     assert kept[0].read_bytes() == kept[1].read_bytes()
     assert all(len(one["accuracies"]) == len(one["seconds"]) == 2 for one in runs)
     assert out.with_suffix(".png").read_bytes()[:4] == PNG
     printed = capsys.readouterr().out
-    assert "| row | orders | after step 1 | after step 2 | seconds a step |" in printed
+    assert "| row | knows | orders | after step 1 | after step 2 | seconds a step |" in printed
     # What is done is not run again.
     call(monkeypatch, figure5.main, *arguments, f"--root={tmp_path / 'nothing'}", "--rows", "one_net")
     assert json.loads(out.read_text())["runs"] == runs and not (tmp_path / "nothing").exists()
