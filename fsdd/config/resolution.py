@@ -83,9 +83,10 @@ def compatible(stored: dict[str, Any] | None, wanted: Collection[str]) -> dict[s
     if stored is None:
         return None
     known = legacy.modernise(stored)
-    # A protocol that does not exist is told apart by the comparison.
-    protocol = known.get("protocol") if known.get("protocol") in PROTOCOLS else None
-    return {name: value for name, value in defaults(protocol).items() if name in wanted} | known
+    protocol = str(known.get("protocol"))
+    # One that does not exist differs from today's, whatever the other fields are.
+    by_default = defaults(protocol if protocol in PROTOCOLS else None)
+    return {name: value for name, value in by_default.items() if name in wanted} | known
 
 
 def marks(config: Resolved, stage: str) -> tuple[int, ...]:
