@@ -55,6 +55,7 @@ METHODS = {
     "frepo": Method("FRePo", charts.RIVALS, "frepo"),
     "one_net": Method("1 Net", charts.TRANSLATORS, "distill"),
     "bilevel": Method("Bi-Level", charts.RIVALS, "bilevel"),
+    "bilevel_inner": Method("Bi-Level, as its inner steps end", charts.RIVALS, "bilevel_inner", {}, "bilevel"),
     "without_pretraining": Method("w/o Pre-Train", charts.TRANSLATORS, "translate", _FRESH, "one_net"),
     "with_autoencoder": Method("w AE", charts.TRANSLATORS, "translate", _AUTOENCODED, "one_net"),
     "without_adaptation": Method("w/o Ada", charts.TRANSLATORS, "translate", _UNADAPTED, "one_net"),

@@ -5,8 +5,8 @@
 
 Beside the translator of that run stands one that learned on the store's first 15 subsets, for fewer steps, and those of
 other runs on the same store (`--others`). They are judged without adaptation, by ridge heads in networks and on real
-images that neither they nor the distillation saw: on subsets they learned on, on subsets of the same store held out,
-and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
+images that neither the set itself nor any subset that they learned on has: on subsets they learned on, on subsets of
+the same store held out, and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
 
 For the translator of a GPU, whose ten sets of CIFAR-10 take hours here:
 
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import records, sweep
-from experiments.studies.held_out import Judge, judge_target
+from experiments.studies.held_out import Judge
 from fsdd import api
 from fsdd import config as configs
 from fsdd.assembly import environment, translators
@@ -33,7 +33,7 @@ from fsdd.errors import UserError
 from fsdd.io import provenance, workdir
 from fsdd.methods import translation
 from fsdd.methods.streams import Real
-from fsdd.pretraining import batches, cache, store
+from fsdd.pretraining import batches, cache, real_images, store
 
 STEPS, IMAGES, NETWORKS = 600, 500, 6
 GROUPS = ("learned on", "held out", "cifar10")
@@ -58,20 +58,25 @@ def learn(arguments: argparse.Namespace) -> pathlib.Path:
     return folder
 
 
-def pair_subsets(kept: cache.Cache, indices: Iterable[int]) -> list[tuple[SyntheticSet, Judge]]:
-    """Cached sets, each with a judge by images of its classes that its distillation did not see."""
+def pair_subsets(kept: cache.Cache, indices: Iterable[int], drawn: np.ndarray) -> list[tuple[SyntheticSet, Judge]]:
+    """Cached sets, each with a judge by images of its classes that are neither its own nor `drawn`."""
     source, pairs = store.Source(cache.read_shards(kept)), []
     for index in indices:
         one = source[source.indices.index(index)]
-        of_classes = np.flatnonzero(np.isin(kept.data.train_labels, one.classes))
-        rows = np.random.default_rng(index).permutation(np.setdiff1d(of_classes, one.rows))[:IMAGES]
-        # A subset's classes are sorted.
-        labels = np.searchsorted(one.classes, kept.data.train_labels[rows])
-        images = jnp.asarray(kept.whitening.apply(kept.data.train_images[rows]))
-        real = Real(images, jnp.asarray(centred_labels(labels, len(one.classes))))
-        objective = build_objective(kept.config, len(one.classes))
-        pairs.append((_synthetic_set(one), Judge(objective, real, NETWORKS)))
+        pool = real_images.untouched(kept, one, drawn)
+        if not len(pool.rows):
+            raise UserError(f"{kept.folder}: no image of the classes of subset {index} is left that no subset has")
+        pairs.append((_synthetic_set(one), _build_judge(kept, one, pool, min(len(pool.rows), IMAGES))))
     return pairs
+
+
+def _build_judge(kept: cache.Cache, one: store.Cached, pool: real_images.Pool, count: int) -> Judge:
+    """A judge by so many images of a pool, for sets of a subset's classes."""
+    pixels, classes = pool.draw(np.random.default_rng(one.index), count)
+    # A subset's classes are sorted.
+    labels = centred_labels(np.searchsorted(one.classes, classes), len(one.classes))
+    real = Real(jnp.asarray(kept.whitening.apply(pixels)), jnp.asarray(labels))
+    return Judge(build_objective(kept.config, len(one.classes)), real, NETWORKS)
 
 
 def _synthetic_set(cached: store.Cached) -> SyntheticSet:
@@ -79,14 +84,19 @@ def _synthetic_set(cached: store.Cached) -> SyntheticSet:
 
 
 def pair_cifar10(arguments: argparse.Namespace) -> list[tuple[SyntheticSet, Judge]]:
-    """Ten sets of CIFAR-10 from starts of their own, and one judge."""
+    """Ten sets of CIFAR-10 from starts of their own, and one judge by training images that none of them has."""
     fields = {"subsets__classes_max": 10, "subsets__synthetic": 10, "subsets__images": 10_000, "subsets__count": 10}
     config = build_config(arguments, dataset="cifar10", compute__lane_images=20, **fields)
     folder = arguments.root / f"unseen_{arguments.store}_cifar10"
     api.run(config, folder, "cache")
     kept = cache.prepare(config, folder)
-    judge, source = judge_target(kept.config, 10), store.Source(cache.read_shards(kept))
-    return [(_synthetic_set(source[position]), judge) for position in range(len(source))]
+    source = store.Source(cache.read_shards(kept))
+    ten = [source[position] for position in range(len(source))]
+    left = np.setdiff1d(np.arange(len(kept.data.train_labels)), np.concatenate([one.rows for one in ten]))
+    # No image of the test split, by which networks are scored that are trained on such sets.
+    pool = real_images.Pool(kept.data.train_images, kept.data.train_labels, left)
+    judge = _build_judge(kept, ten[0], pool, min(len(left), 2 * IMAGES))
+    return [(_synthetic_set(one), judge) for one in ten]
 
 
 def gains(before: list[dict], after: list[dict]) -> dict[str, float]:
@@ -114,9 +124,11 @@ def judge_all(arguments: argparse.Namespace) -> list[dict]:
         cards = {few: workdir.read(few / "translator" / "card.json")} | cards
     # More may have been cached than it learned on.
     train, held_out = batches.split(cards[known[-1]]["config"]["subsets.count"])
+    most = max(card["config"]["subsets.count"] for card in cards.values())
+    drawn = real_images.find_drawn(kept, batches.split(most)[0])
     makers = {
-        "learned on": lambda: pair_subsets(kept, train[: arguments.judged]),
-        "held out": lambda: pair_subsets(kept, held_out[-arguments.judged :]),
+        "learned on": lambda: pair_subsets(kept, train[: arguments.judged], drawn),
+        "held out": lambda: pair_subsets(kept, held_out[-arguments.judged :], drawn),
         "cifar10": lambda: pair_cifar10(arguments),
     }
     groups = {name: makers[name]() for name in arguments.groups}

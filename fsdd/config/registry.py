@@ -74,6 +74,7 @@ def methods() -> dict[str, tuple[str, ...]]:
         "translate_refine": ("distill", "translate", "refine"),
         "baseline": ("refine",),
         "bilevel": ("bilevel", "distill"),
+        "bilevel_inner": ("bilevel",),
     }
     return {name: (name,) for name in stages()} | combined
 

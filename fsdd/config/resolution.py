@@ -8,7 +8,7 @@ from typing import Any
 import ml_collections
 
 from fsdd.config import dataset_names, legacy
-from fsdd.config.fields import ByPlatform, ByProtocol
+from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol
 from fsdd.config.registry import PRETRAINING, methods, stages
 from fsdd.config.resolved import Resolved
 from fsdd.config.table import default, table
@@ -44,9 +44,12 @@ def resolve(config: ml_collections.ConfigDict) -> Resolved:
     return resolved
 
 
-def defaults() -> dict[str, Any]:
-    """What each field is unless a config says otherwise, by its dotted name."""
-    return flat(resolve(default()))
+def defaults(protocol: str | None = None) -> dict[str, Any]:
+    """What each field is unless a config says otherwise, by its dotted name; `protocol` is the default one if None."""
+    config = default()
+    if protocol is not None:
+        config.protocol = protocol
+    return flat(resolve(config))
 
 
 def flat(config: ml_collections.ConfigDict | dict, prefix: str = "") -> dict[str, Any]:
@@ -75,11 +78,15 @@ def select(config: Resolved, sections: Collection[str], without: Collection[str]
 def compatible(stored: dict[str, Any] | None, wanted: Collection[str]) -> dict[str, Any] | None:
     """The fields of a stored config for comparison with today's.
 
-    A field that did not exist when it was stored had the value that it has by default.
+    A field that did not exist when it was stored had the value that it has by default in the stored protocol.
     """
     if stored is None:
         return None
-    return {name: value for name, value in defaults().items() if name in wanted} | legacy.modernise(stored)
+    known = legacy.modernise(stored)
+    protocol = str(known.get("protocol"))
+    # One that does not exist differs from today's, whatever the other fields are.
+    by_default = defaults(protocol if protocol in PROTOCOLS else None)
+    return {name: value for name, value in by_default.items() if name in wanted} | known
 
 
 def marks(config: Resolved, stage: str) -> tuple[int, ...]:

@@ -210,6 +210,11 @@ def _pretraining_fields() -> dict[str, Field]:
         "pretrain.uses": Field(1, values.whole(1, 10**6), "Steps that a batch of subsets serves."),
         "pretrain.group": Field(1, values.whole(1, 10**6), "Batches held in memory at once and served in turn."),
         "pretrain.real_images": Field(1024, images, "Real images of each subset in a step."),
+        "pretrain.real": Field(
+            "own",
+            values.one_of("own", "unseen"),
+            "Which they are: those that the subset was distilled on, or others of its classes that other subsets have.",
+        ),
         "pretrain.optimiser": Field("adam", values.one_of(*OPTIMISERS), "Optimiser of the translator."),
         **{f"pretrain.{name}": field for name, field in schedule_fields(1e-5, 1.0).items()},
         "pretrain.warmup": Field(0.0, values.number(0, 1), "Share of the steps over which the learning rate rises."),
@@ -282,6 +287,11 @@ def _evaluation_fields() -> dict[str, Field]:
         "evaluate.batch": Field(500, values.whole(1, MOST_IMAGES), "Synthetic images of a step, at most."),
         "evaluate.steps": Field(
             0, values.whole(0, MOST_STEPS), "Their steps; 0 takes FRePo's number for as many synthetic images."
+        ),
+        "evaluate.length": Field(
+            by_protocol(frepo_torch="epochs", frepo_jax="steps"),
+            values.one_of("steps", "epochs"),
+            "What FRePo's number counts: steps, or epochs, one more than it says, of batches of `evaluate.batch`.",
         ),
     }
 

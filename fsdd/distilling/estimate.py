@@ -1,7 +1,7 @@
 """What a run will take, from counted passes of images and one timed pass on this machine."""
 
 from fsdd import config as configs
-from fsdd.assembly import timing, translators
+from fsdd.assembly import scorers, timing, translators
 from fsdd.config import Resolved
 from fsdd.config.registry import TRAINING
 from fsdd.core.synthetic_set import encode
@@ -41,7 +41,8 @@ def evaluation_passes(config: Resolved, classes: int, test_images: int) -> tuple
     """Passes of one image forward that the evaluation equals, and the steps of all its networks."""
     images = config.ipc * config.factor**2 * classes
     networks = config.evaluate.networks * max(len(config.evaluate.stages), 1)
-    steps = config.evaluate.steps or training.default_steps(images)
+    _, recipe = scorers.build_scorer(config, classes)
+    steps = training.steps_of(recipe, images)
     one = TRAINING * steps * min(images, config.evaluate.batch) + test_images
     return one * networks, steps * networks
 

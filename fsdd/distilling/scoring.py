@@ -78,6 +78,9 @@ class Scorer:
             for field, value in config.evaluate.items()
             if field not in ("stages", "networks")
         }
+        # So that what earlier versions scored is found: they had no such field, and did as if it were "steps".
+        if config.evaluate.steps or config.evaluate.length == "steps":
+            del fields["evaluate.length"]
         fields |= {"mirror": config.mirror, "data": context.origin.identity, "set": digest_set(synthetic)}
         return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest_json(fields)[:8]}"
 

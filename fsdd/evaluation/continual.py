@@ -2,7 +2,13 @@
 
 Classes arrive in steps; of each step only its synthetic set is kept. After every step a fresh network is trained on all
 sets so far and scored on the test images of all classes so far (Zhao and Bilen, "Dataset Condensation with Distribution
-Matching"; FRePo has the same protocol).
+Matching").
+
+FRePo has the same protocol, and knows all classes from the start: images are whitened by those of all, and labels and
+networks have a column for each. So it is here with `total`, but for three things. FRePo also distils with all columns,
+those of other steps at -1/C, and starts labels at 1/sqrt(C/10) of all C classes; here a step distils over its own. It
+trains for 10,000 steps whatever the size of the union; here a `Recipe` says how long. Its class orders are five that it
+lists; here any seed gives one.
 """
 
 import dataclasses
@@ -41,12 +47,12 @@ def class_order(num_classes: int, steps: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(num_classes).reshape(steps, -1), axis=1)
 
 
-def union(arrivals: Sequence[Arrival]) -> SyntheticSet:
-    """One set of all, labels `[n, K]` over all their classes in the order of arrival.
+def union(arrivals: Sequence[Arrival], total: int | None = None) -> SyntheticSet:
+    """One set of all, labels `[n, K]` over all their classes in the order of arrival, or over `total` of the stream.
 
     A label that is a one-hot row minus 1/c becomes that one-hot row minus 1/K.
     """
-    total = sum(len(arrival.classes) for arrival in arrivals)
+    total = total or sum(len(arrival.classes) for arrival in arrivals)
     labels, first = [], 0
     for arrival in arrivals:
         count = len(arrival.classes)
@@ -75,6 +81,7 @@ def accuracies(
     key: jax.Array,
     dispatch: int = 1,
     watch: Callable[[int], object] = lambda _: None,
+    total: int | None = None,
 ) -> list[float]:
     """After each step the accuracy over the classes so far, of a network trained from scratch on all sets so far.
 
@@ -87,12 +94,14 @@ def accuracies(
         key: determines the networks and their training.
         dispatch: the most steps per dispatch.
         watch: is told of one more step of the stream whenever its network has been scored.
+        total: classes of the whole stream, for each of which all networks have an output; None: for those so far.
     """
     scores = []
     for step in range(1, len(arrivals) + 1):
         so_far = arrivals[:step]
         rows, columns = seen(labels, so_far)
-        network, everything = network_of(sum(len(arrival.classes) for arrival in so_far)), union(so_far)
+        everything = union(so_far, total)
+        network = network_of(everything.labels.shape[1])
         keys = jax.random.fold_in(key, step)[None]
         state = training.train(network, recipe, everything, keys, dispatch)
         scores.append(float(training.score(network, training.variables(state), images[rows], columns)[0]))

@@ -6,6 +6,7 @@ same networks, batches and augmentations either way.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -20,10 +21,12 @@ from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.methods import optimisers, regression
 from fsdd.networks import sampling
 
-# FRePo's table of steps by number of synthetic images; between its entries we interpolate in logarithms.
+# FRePo's table of lengths by number of synthetic images; between its entries we interpolate in logarithms.
 STEPS = {10: 1_000, 100: 2_000, 400: 5_000, 500: 5_000, 1_000: 10_000, 2_000: 40_000, 5_000: 40_000}
 LOSSES = ("squared", "cross_entropy")
 SCHEDULES = ("warmup_cosine", "warmup_times_cosine")
+# What FRePo's table counts: steps in its JAX code, epochs in its PyTorch code.
+LENGTHS = ("steps", "epochs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +42,10 @@ class Recipe:
         mean_over_classes: whether the squared error is averaged over classes (FRePo's PyTorch code) or summed and
             halved (its JAX code).
         batch: synthetic images a step, at most.
-        steps: 0 interpolates `STEPS`.
+        steps: 0 takes FRePo's `length`.
         mirror: whether the policy may flip images.
         loss: one of `LOSSES`; for cross-entropy a row's class is the one whose label is highest.
+        length: one of `LENGTHS`.
     """
 
     optimiser: str = "adamw"
@@ -54,6 +58,7 @@ class Recipe:
     steps: int = 0
     mirror: bool = True
     loss: str = "squared"
+    length: str = "epochs"
 
     @property
     def loss_function(self) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -62,15 +67,21 @@ class Recipe:
         return losses.cross_entropy if self.loss == "cross_entropy" else squared
 
 
-def default_steps(images: int) -> int:
-    """Training steps for a synthetic set of so many images, interpolated in FRePo's table."""
+def default_length(images: int) -> int:
+    """FRePo's number of steps or epochs for a synthetic set of so many images, interpolated in its table."""
     sizes, steps = np.log(list(STEPS)), np.log(list(STEPS.values()))
     return round(float(np.exp(np.interp(np.log(images), sizes, steps))))
 
 
 def steps_of(recipe: Recipe, images: int) -> int:
-    """Training steps of a recipe for a synthetic set of so many images."""
-    return recipe.steps or default_steps(images)
+    """Training steps of a recipe for a synthetic set of so many images.
+
+    FRePo's PyTorch code takes one epoch more than its table says, each of as many batches as the set fills. (Its
+    batches are those of a random order of the set; here each is drawn anew.)
+    """
+    if recipe.steps or recipe.length == "steps":
+        return recipe.steps or default_length(images)
+    return (default_length(images) + 1) * math.ceil(images / recipe.batch)
 
 
 def rate_schedule(recipe: Recipe, steps: int) -> optax.Schedule:

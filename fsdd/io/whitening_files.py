@@ -53,11 +53,12 @@ def fit_once(
     return fitted
 
 
-def write(path: pathlib.Path, fitted: Whitening, fitted_to: str) -> None:
-    """Write a whitening's arrays, and a digest of what it was fitted to."""
+def write(path: pathlib.Path, fitted: Whitening, fitted_to: str | None = None) -> None:
+    """Write a whitening's arrays, and a digest of what it was fitted to; without one, `read` takes it for anything."""
     arrays = {name: array for name, array in vars(fitted).items() if array is not None}
+    arrays |= {} if fitted_to is None else {"fitted_to": np.array(fitted_to)}
     with path.open("wb") as file:
-        np.savez(file, fitted_to=np.array(fitted_to), **arrays)
+        np.savez(file, **arrays)
 
 
 def read(path: pathlib.Path, fitted_to: str | None = None) -> Whitening:

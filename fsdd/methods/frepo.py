@@ -19,7 +19,9 @@ from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
 from fsdd.networks import sampling
 
-# Both of FRePo's codes let the rate of a pool's network rise over this many steps: it never reaches its peak.
+# How the learning rate of a pool's network goes: that of FRePo's JAX code, and that of its PyTorch code.
+SCHEDULES = ("constant", "warmup_times_cosine")
+# Over so many steps FRePo's PyTorch code lets the rate rise, of which a network takes a hundred: it stays far below.
 _WARMUP = 500
 
 
@@ -30,14 +32,16 @@ class Pool:
     Attributes:
         size: networks in it.
         updates: after how many steps of its own a network gives way to a fresh one.
-        rate: peak learning rate of its networks' Adam.
+        rate: learning rate of its networks' Adam.
         batch: synthetic images that a network sees in a step, at most.
+        schedule: one of `SCHEDULES`: `rate` throughout, or a rise towards it chained with a cosine over `updates`.
     """
 
     size: int = 10
     updates: int = 100
     rate: float = 3e-4
     batch: int = 500
+    schedule: str = "constant"
 
     def ages(self) -> jax.Array:
         """How many steps each network counts at the start, int `[size]`."""
@@ -53,7 +57,14 @@ class Pool:
     @property
     def optimiser(self) -> optax.GradientTransformation:
         """What trains its networks."""
-        return optimisers.build("adam", optax.linear_schedule(0.0, self.rate, _WARMUP))
+        return optimisers.build("adam", self.rates)
+
+    @property
+    def rates(self) -> optax.Schedule:
+        """The learning rate of a network at each of its own steps."""
+        if self.schedule == "constant":
+            return optax.constant_schedule(self.rate)
+        return optimisers.chained_cosine(self.rate, _WARMUP, self.updates)
 
 
 @flax.struct.dataclass

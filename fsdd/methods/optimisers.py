@@ -1,5 +1,8 @@
 """The optimisers of everything that moves, from optax."""
 
+import math
+
+import jax.numpy as jnp
 import optax
 
 from fsdd.core.synthetic_set import SyntheticSet
@@ -17,6 +20,25 @@ def cosine(rate: float, steps: int, final: float = 0.1, warmup: float = 0.0) -> 
         return optax.cosine_decay_schedule(rate, max(steps, 1), final)
     rising = min(max(round(warmup * steps), 1), steps - 1)
     return optax.warmup_cosine_decay_schedule(0.0, rate, rising, steps, final * rate)
+
+
+def chained_cosine(rate: float, warmup: int, steps: int, final: float = 0.01) -> optax.Schedule:
+    """A linear rise from `final` of the rate over `warmup` steps, chained with a cosine to as much of it over `steps`.
+
+    As PyTorch chains `LinearLR` and `CosineAnnealingLR`: each step, the one and then the other scale the rate that they
+    find, the cosine only what of it lies above its end. It is their product where the rise is over before the cosine
+    falls, and more than that otherwise. After `steps` the rate stays.
+    """
+    end, rates = final * rate, [final * rate]
+    for step in range(1, steps + 1):
+        risen = rates[-1] * _rise(step, warmup, final) / _rise(step - 1, warmup, final)
+        falls = (1 + math.cos(math.pi * step / steps)) / (1 + math.cos(math.pi * (step - 1) / steps))
+        rates.append(end + falls * (risen - end))
+    return lambda step: jnp.asarray(rates, jnp.float32)[jnp.minimum(step, steps)]
+
+
+def _rise(step: int, warmup: int, start: float) -> float:
+    return start + (1 - start) * min(step / warmup, 1)
 
 
 def build(name: str, schedule: optax.ScalarOrSchedule, **options) -> optax.GradientTransformation:

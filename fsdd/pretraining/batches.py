@@ -4,7 +4,7 @@ Batch number i is a function of (seed, i) and of how many subsets it may draw fr
 subsets of a batch that its own devices work on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -12,11 +12,13 @@ import numpy as np
 from fsdd.assembly import keys
 from fsdd.core.synthetic_set import centred_labels
 from fsdd.errors import UserError
+from fsdd.io import notes
 from fsdd.methods import lanes
 from fsdd.methods.translator_training import Batch, Schedule
 from fsdd.pretraining import cache as caches
-from fsdd.pretraining import store
+from fsdd.pretraining import real_images, store
 from fsdd.pretraining.cache import Cache
+from fsdd.pretraining.real_images import Pool
 
 # One subset in so many is held out: the last of each ten, so that a store that grows holds out some at any size.
 _HELD_OUT = 10
@@ -62,13 +64,13 @@ def stream(cache: Cache, visible: int, schedule: Schedule, start: int) -> Iterat
     """The batches that a schedule takes from step `start` on."""
     import grain
 
-    subsets = source(cache, visible)
+    subsets, pool_of = source(cache, visible), teaching(cache)
     root = jax.random.fold_in(keys.purpose_key(cache.config.seed, "pretrain"), _NETWORKS)
 
     def batch(number: int) -> Batch:
         bucket, chosen = choose(cache, visible, number)
         drawn = draw_keys(root, number, len(chosen)), (cache.config.seed, number, _NETWORKS)
-        return stack(cache, subsets, chosen, bucket, *drawn, mirror=cache.config.objective.flip)
+        return stack(cache, subsets, chosen, bucket, *drawn, pool_of, mirror=cache.config.objective.flip)
 
     numbers = grain.MapDataset.range(
         schedule.first_batch(start), schedule.first_batch(schedule.steps - 1) + schedule.group
@@ -76,13 +78,42 @@ def stream(cache: Cache, visible: int, schedule: Schedule, start: int) -> Iterat
     return iter(numbers.map(batch).to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))
 
 
+def teaching(cache: Cache) -> Callable[[store.Cached], Pool]:
+    """The real images that the loss of a subset is taken on in training, as `pretrain.real` has it.
+
+    Raises:
+        UserError: a subset has all images of a class, where others are asked for.
+    """
+    if cache.config.pretrain.real == "own":
+        return lambda cached: real_images.own(cache, cached)
+    # Of the whole store, however much of it has been made: it is the same in each round.
+    train, _ = split(cache.config.subsets.count)
+    drawn = real_images.find_drawn(cache, train)
+    real_images.check_unseen(cache, train, drawn)
+    return lambda cached: real_images.unseen(cache, cached, drawn)
+
+
 def held_out(cache: Cache, visible: int) -> Batch:
-    """Subsets held out of the first `visible`, in networks that no step sees."""
+    """Subsets held out of the first `visible`, in networks that no step sees, on images that nothing learned from."""
     _, indices = split(visible)
     chosen = np.resize(indices, whole(min(len(indices), cache.config.pretrain.held_out)))
     bucket = max(cache.bucket(int(index)) for index in chosen)
-    seed = cache.config.seed
-    return stack(cache, source(cache, visible), chosen, bucket, judges(cache.config, len(chosen)), (seed, 0, _JUDGES))
+    drawn = real_images.find_drawn(cache, split(cache.config.subsets.count)[0])
+    learned_from = set()
+
+    def pool_of(cached: store.Cached) -> Pool:
+        pool, is_untouched = real_images.judging(cache, cached, drawn)
+        learned_from.update(() if is_untouched else (cached.index,))
+        return pool
+
+    drawn_by = judges(cache.config, len(chosen)), (cache.config.seed, 0, _JUDGES)
+    batch = stack(cache, source(cache, visible), chosen, bucket, *drawn_by, pool_of)
+    if learned_from:
+        notes.say(
+            f"the curve judges {len(learned_from)} held-out subsets on images that other subsets have, too: "
+            f"{cache.data.name} has no others of their classes"
+        )
+    return batch
 
 
 def judges(config, count: int) -> np.ndarray:
@@ -113,9 +144,10 @@ def stack(
     bucket: int,
     key: np.ndarray,
     seed: Sequence[int],
+    pool_of: Callable[[store.Cached], Pool],
     mirror: bool = False,
 ) -> Batch:
-    """This process's share of the cached subsets `chosen`, padded to a bucket, with some of their real images each.
+    """This process's share of the cached subsets `chosen`, padded to a bucket, with some images of its pool each.
 
     With `mirror`, each image of S' is mirrored or not, at random. A set that was distilled with its mirror image beside
     it is as good with any of its images mirrored: from a mirrored start the very same steps lead there. So the
@@ -126,13 +158,14 @@ def stack(
     for lane in local_lanes(len(chosen)):
         cached = subsets[subsets.indices.index(int(chosen[lane]))]
         rng = np.random.default_rng([*seed, 1 + lane])
-        rows = rng.choice(len(cached.rows), real, replace=real > len(cached.rows))
+        pixels, classes = pool_of(cached).draw(rng, real)
         images = cached.images
         if mirror:
             turned = rng.random(len(images)) < 0.5
             images = np.where(turned[:, None, None, None], images[:, :, ::-1], images)
         start, mask = lanes.padded(images, cached.targets, bucket, most)
-        labels = centred_labels(cached.labels[rows], len(cached.classes))
+        # A subset's classes are sorted.
+        labels = centred_labels(np.searchsorted(cached.classes, classes), len(cached.classes))
         labels = np.pad(labels, ((0, 0), (0, most - labels.shape[1])))
-        parts.append(Batch(start, mask, cache.data.train_images[cached.rows[rows]], labels, key[lane]))
+        parts.append(Batch(start, mask, pixels, labels, key[lane]))
     return lanes.stack(parts)

@@ -17,8 +17,8 @@ from fsdd.assembly import translators
 from fsdd.config import Resolved
 from fsdd.errors import UserError
 from fsdd.io import notes, provenance, workdir
+from fsdd.pretraining import batches, filling, forecast, learning
 from fsdd.pretraining import cache as caches
-from fsdd.pretraining import filling, forecast, learning
 from fsdd.pretraining.cache import Cache
 from fsdd.pretraining.store import Shard
 
@@ -58,6 +58,8 @@ def _run_stages(cache: Cache, folder: pathlib.Path, stages: tuple[str, ...]) -> 
     config, figures = cache.config, {}
     if "pretrain" in stages:
         translators.check_fit(config, config.pretrain.init, cache.data.image_shape)
+        # What it cannot teach with, it says before anything is cached.
+        batches.teaching(cache)
     interleaved = set(stages) == {"cache", "pretrain"} and config.pretrain.rounds > 1
     if "cache" in stages:
         left = caches.pending(cache, caches.read_shards(cache), config.subsets.count)

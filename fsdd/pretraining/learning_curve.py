@@ -1,8 +1,12 @@
 """How a translator learns: judged now and then on subsets held out and, if one is named, on a target set.
 
+Subsets are judged on real images of their classes that neither they nor any subset to train on has (real_images.py):
+those of the big set's test split, if it has one.
+
 The target is the workdir of a finished run that distilled in the same fixed network. What is judged is `w/o Ada`: its
-set, translated and as it is, by the ridge head in networks that no step sees, on images of its training split, so that
-nothing chosen by this curve has seen a test image.
+set, translated and as it is, by the ridge head in networks that no step sees, on the validation images that the run set
+aside (`validation_fraction`), or else on images of its training split, which its distillation saw: nothing chosen by
+this curve has seen a test image.
 """
 
 import json
@@ -99,13 +103,17 @@ def _target(cache: Cache, trainer: TranslatorTrainer) -> Case:
     fitted = whitening.fit(data.train_images, made_by["whitening.kind"], made_by["whitening.regularisation"])
     source = jax.tree.map(np.asarray, read_set(folder / "distill" / "set.npz"))
     count = batches.whole(cache.config.pretrain.held_out)
-    rows = np.random.default_rng(cache.config.seed).permutation(len(data.train_labels))[:_TARGET_IMAGES]
-    labels = centred_labels(data.train_labels[rows], data.num_classes)
+    # With a validation fraction, that part of the training images is in the place of the test split.
+    validated = bool(made_by.get("validation_fraction"))
+    images = data.test_images if validated else data.train_images
+    classes = data.test_labels if validated else data.train_labels
+    rows = np.random.default_rng(cache.config.seed).permutation(len(classes))[:_TARGET_IMAGES]
+    labels = centred_labels(classes[rows], data.num_classes)
     mask = Mask(np.ones(len(source.images), bool), np.ones(data.num_classes, bool))
     local = batches.local_lanes(count)
     key = batches.judges(cache.config, count)[local.start : local.stop]
     # The same set for each network that judges.
-    batch = lanes.stack([Batch(source, mask, data.train_images[rows], labels, one) for one in key])
+    batch = lanes.stack([Batch(source, mask, images[rows], labels, one) for one in key])
     return trainer.cases(batch, mesh.replicate(trainer.mesh, fitted))
 
 

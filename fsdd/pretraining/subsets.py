@@ -75,6 +75,16 @@ class Sampler:
             self._shapes[index] = len(classes), ipc
         return self._shapes[index]
 
+    def count_images(self, index: int) -> dict[int, int]:
+        """How many images subset `index` has of each of its classes, by label, without drawing them."""
+        _, classes, _ = self._begin(index)
+        most = self._per_class(classes)
+        return {int(label): min(len(self._members[label]), most) for label in classes}
+
+    def of_classes(self, classes: np.ndarray) -> np.ndarray:
+        """All images of some classes in the big set, int64 `[n]`, class after class."""
+        return np.concatenate([self._members[label] for label in classes])
+
     def draw(self, index: int) -> Subset:
         """Subset `index`."""
         rng, classes, ipc = self._begin(index)

@@ -28,12 +28,14 @@ TORCH = AS_LEARNED | {
     "refine.optimiser": "adam",
     "frepo.optimiser": "adam",
     "frepo.rate": 1e-3,
+    "frepo.network_schedule": "warmup_times_cosine",
     "evaluate.initialisation": "torch",
     "evaluate.optimiser": "adamw",
     "evaluate.weight_decay": 5e-4,
     "evaluate.schedule": "warmup_times_cosine",
     "evaluate.policy": "dsa",
     "evaluate.mean_over_classes": True,
+    "evaluate.length": "epochs",
 }
 JAX = AS_LEARNED | {
     "network.initialisation": "lecun",
@@ -42,12 +44,14 @@ JAX = AS_LEARNED | {
     "refine.optimiser": "lamb",
     "frepo.optimiser": "lamb",
     "frepo.rate": 3e-4,
+    "frepo.network_schedule": "constant",
     "evaluate.initialisation": "lecun",
     "evaluate.optimiser": "adam",
     "evaluate.weight_decay": 0.0,
     "evaluate.schedule": "warmup_cosine",
     "evaluate.policy": "frepo",
     "evaluate.mean_over_classes": False,
+    "evaluate.length": "steps",
 }
 BEST = JAX | {"distill.optimiser": "adam", "evaluate.policy": "dsa"}
 PLAIN = BEST | {
@@ -155,8 +159,8 @@ def test_a_stored_config_of_an_earlier_version_is_compatible():
     stored = {name: value for name, value in today.items() if name != "distill.steps"}
     stored |= {"distill.uses": 60, "distill.networks": 1, "distill.group": 1, "distill.real_images": 0}
     stored["protocol"] = "torch"
-    # A field that came later had its default.
-    del stored["refine.real_images"], stored["evaluate.loss"]
+    # A field that came later had its default in that protocol.
+    del stored["refine.real_images"], stored["evaluate.loss"], stored["frepo.network_schedule"]
     assert configs.compatible(stored, today) == today
     assert configs.compatible(stored | {"distill.uses": 61}, today) != today
     assert configs.compatible(None, today) is None

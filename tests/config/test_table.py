@@ -14,8 +14,9 @@ from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
 from fsdd.core import augmentation, whitening
 from fsdd.errors import UserError
 from fsdd.evaluation import training, training_sets
-from fsdd.methods import bilevel, optimisers, translation
+from fsdd.methods import bilevel, frepo, optimisers, translation
 from fsdd.networks import architectures, layers
+from fsdd.pretraining import real_images
 
 TABLE = configs.table()
 BY_TYPE = {kind: [name for name in TABLE if TABLE[name].values.type is kind] for kind in (int, float, bool, str, tuple)}
@@ -38,6 +39,9 @@ CHOICES = {
     "whitening.kind": whitening.KINDS,
     "evaluate.loss": training.LOSSES,
     "evaluate.schedule": training.SCHEDULES,
+    "evaluate.length": training.LENGTHS,
+    "pretrain.real": real_images.CHOICES,
+    "frepo.network_schedule": frepo.SCHEDULES,
     "evaluate.images": training_sets.IMAGES,
     "evaluate.labels": training_sets.LABELS,
     "translator.statistics": translation.STATISTICS,

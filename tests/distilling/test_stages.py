@@ -181,17 +181,23 @@ def test_the_time_of_an_autoencoder_is_its_stages(tmp_path):
 
 @pytest.mark.slow  # compiles for long
 def test_distillation_goes_on_in_the_learned_space(tmp_path):
-    results = _run(tmp_path, stages=("bilevel", "distill"))
+    results = _run(tmp_path, method="bilevel", evaluate__stages=("bilevel", "distill"))
     assert results["stages"]["bilevel"]["steps"] == 4
+    assert [score["stage"] for score in results["evaluations"]] == ["bilevel", "distill"]
     with_space = runs.images(tmp_path / "distill" / "set.npz")
     # The network has moved from where it was drawn.
-    network, image_shape = ConvNet(10, width=4, norm="batch"), (8, 8, 1)
+    network, image_shape = ConvNet(10, width=4, depth=2, norm="batch"), (8, 8, 1)
     drawn = streams.fixed_network(network, keys.fixed_network_key(configs.resolve(configs.default())), image_shape)
     moved = checkpoint.load_variables(tmp_path / "bilevel" / "network", drawn, "network")
     steps = [
-        np.abs(moved["params"][name]["kernel"] - drawn["params"][name]["kernel"]).max() for name in ("Conv_0", "Conv_2")
+        np.abs(moved["params"][name]["kernel"] - drawn["params"][name]["kernel"]).max() for name in ("Conv_0", "Conv_1")
     ]
     assert all(0 < step < 1e-3 for step in steps)
+    # The set as the inner steps leave it is stored and scored by a method of its own, from the stage that is done.
+    inner = _run(tmp_path, method="bilevel_inner")
+    np.testing.assert_array_equal(fsdd.load(tmp_path).train_images, runs.images(tmp_path / "bilevel" / "set.npz"))
+    assert inner["stages"]["bilevel"] == results["stages"]["bilevel"]
+    assert inner["evaluations"][0]["accuracies"] == results["evaluations"][0]["accuracies"]
     # From the same start, in the network as it was drawn, distillation leaves another set.
     start = tmp_path / "plain"
     _run(start, stages=("distill",))

@@ -39,6 +39,13 @@ def test_one_hot_labels_stay_what_they_are_among_more_classes():
     np.testing.assert_allclose(whole.labels, np.eye(5)[[0, 0, 1, 1, 2, 3, 4]] - 1 / 5, atol=1e-6)
 
 
+def test_with_all_classes_of_the_stream_labels_have_a_column_for_each_from_the_start():
+    """As in FRePo's code: one-hot rows minus 1/C, whatever has arrived."""
+    parts = [_arrival([4, 9], np.zeros((4, 2, 2, 1))), _arrival([0, 1, 7], np.zeros((3, 2, 2, 1)))]
+    for until, columns in ((1, [0, 0, 1, 1]), (2, [0, 0, 1, 1, 2, 3, 4])):
+        np.testing.assert_allclose(continual.union(parts[:until], 8).labels, np.eye(8)[columns] - 1 / 8, atol=1e-6)
+
+
 def test_only_what_has_arrived_is_scored():
     parts = [_arrival([4, 9], np.zeros((2, 2, 2, 1))), _arrival([0], np.zeros((1, 2, 2, 1)))]
     labels = np.array([9, 3, 0, 4, 11, 9])
@@ -49,7 +56,8 @@ def test_only_what_has_arrived_is_scored():
     np.testing.assert_array_equal(labels[rows], [9, 4, 9])
 
 
-def test_classes_that_are_easy_to_tell_are_all_told_after_each_step():
+@pytest.mark.parametrize(("total", "wanted"), [(None, [2, 4]), (4, [4, 4])])
+def test_classes_that_are_easy_to_tell_are_all_told_after_each_step(total, wanted):
     rng = np.random.default_rng(0)
     means = 2 * rng.normal(size=(4, 8, 8, 1))
     order = continual.class_order(4, 2, 0)
@@ -60,10 +68,14 @@ def test_classes_that_are_easy_to_tell_are_all_told_after_each_step():
     parts = [_arrival(classes, images(classes)) for classes in order]
     labels = rng.integers(0, 4, 120)
     recipe = training.Recipe("adam", rate=3e-3, schedule="warmup_cosine", policy="none", steps=120)
-    told = []
+    told, outputs = [], []
+
+    def network_of(classes):
+        outputs.append(classes)
+        return ConvNet(classes, width=8, depth=1)
+
     found = continual.accuracies(
-        parts, lambda classes: ConvNet(classes, width=8, depth=1), recipe, images(labels), labels, jax.random.key(0),
-        watch=told.append,
-    )  # fmt: skip
-    assert (len(found), told) == (2, [1, 1])
+        parts, network_of, recipe, images(labels), labels, jax.random.key(0), watch=told.append, total=total
+    )
+    assert (len(found), told, outputs) == (2, [1, 1], wanted)
     assert min(found) > 0.9

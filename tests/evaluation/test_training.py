@@ -32,12 +32,24 @@ def synthetic():
 
 
 def test_steps_are_frepos_and_interpolated():
-    assert [training.default_steps(n) for n in (1, 10, 100, 400, 500, 1_000, 2_000, 5_000, 50_000)] == [
+    assert [training.default_length(n) for n in (1, 10, 100, 400, 500, 1_000, 2_000, 5_000, 50_000)] == [
         1_000, 1_000, 2_000, 5_000, 5_000, 10_000, 40_000, 40_000, 40_000,
     ]  # fmt: skip
-    steps = [training.default_steps(n) for n in range(10, 6_000, 10)]
+    steps = [training.default_length(n) for n in range(10, 6_000, 10)]
     assert steps == sorted(steps)
-    assert 1_000 < training.default_steps(30) < 2_000
+    assert 1_000 < training.default_length(30) < 2_000
+
+
+def test_a_length_in_epochs_is_one_more_of_as_many_batches_as_the_set_fills():
+    """As counted in FRePo's PyTorch code: `range(Epoch + 1)` over a loader of batches of min(n, 500)."""
+    epochs = {10: 1_001, 100: 2_001, 500: 5_001, 1_000: 20_002, 5_000: 400_010}
+    assert {n: training.steps_of(Recipe(length="epochs"), n) for n in epochs} == epochs
+    steps = {10: 1_000, 100: 2_000, 500: 5_000, 1_000: 10_000, 5_000: 40_000}
+    assert {n: training.steps_of(Recipe(length="steps"), n) for n in steps} == steps
+    for length in training.LENGTHS:
+        assert training.steps_of(Recipe(length=length, steps=7), 1_000) == 7
+    # The last batch of an epoch may be a part of one.
+    assert training.steps_of(Recipe(length="epochs", batch=64), 100) == 2 * 2_001
 
 
 def test_the_jax_schedule_warms_up_and_decays():

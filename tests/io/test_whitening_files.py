@@ -122,9 +122,12 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, fits):
             fit_once(tmp_path / "file" / "whitening.npz")
 
 
-def test_files_from_before_there_were_digests_are_read(tmp_path):
+def test_files_without_a_digest_are_taken_for_anything(tmp_path):
+    """Such as those from before there were digests, and one that was fitted elsewhere."""
     fitted = whitening.fit(PIXELS, "zca")
-    np.savez(tmp_path / "old.npz", **{name: array for name, array in vars(fitted).items() if array is not None})
+    whitening_files.write(tmp_path / "old.npz", fitted)
+    with np.load(tmp_path / "old.npz") as arrays:
+        assert set(arrays) == {name for name, array in vars(fitted).items() if array is not None}
     assert_same(whitening_files.read(tmp_path / "old.npz", "whatever"), fitted)
 
 

@@ -74,14 +74,24 @@ def test_a_network_learns_the_labels_of_the_set_as_it_now_is(real, synthetic, st
         # The head's gradient in closed form: features of a forward pass in training times the error.
         output, _ = train(regression.variables(member), moving.moving.images)
         error = np.asarray(output.logits - moving.moving.labels) / len(synthetic)
-        # The rate rises from nought over 500 steps.
-        rate = 1e-2 * (count - 1) / 500
-        kernel, moments = _adam(kernel, np.asarray(output.features).T @ error, moments, rate, count)
+        kernel, moments = _adam(kernel, np.asarray(output.features).T @ error, moments, 1e-2, count)
         np.testing.assert_allclose(after.moving["Dense_0"]["kernel"], kernel, atol=2e-7)
         member = after
     assert (member.moving["Dense_0"]["kernel"] != first.moving["Dense_0"]["kernel"]).any()
     for before, now in zip(*map(jax.tree.leaves, (first.rest, member.rest)), strict=True):
         assert (before != now).any()
+
+
+def test_a_network_learns_at_the_rate_of_either_of_frepos_codes():
+    """The PyTorch code's: what PyTorch's `LinearLR(0.01, 500)` and `CosineAnnealingLR(100, 3e-6)`, chained, gave."""
+    wanted = {
+        0: 3e-6, 1: 3.593853448e-6, 2: 4.186950116e-6, 10: 8.815798499e-6, 25: 1.587981585e-5, 50: 1.856991552e-5,
+        75: 1.028083070e-5, 90: 4.647279547e-6, 99: 3.034703834e-6, 100: 3e-6,
+    }  # fmt: skip
+    steps = np.array(list(wanted))
+    chained, constant = (jax.vmap(frepo.Pool(schedule=schedule).rates)(steps) for schedule in frepo.SCHEDULES[::-1])
+    np.testing.assert_allclose(chained, list(wanted.values()), rtol=1e-6)
+    np.testing.assert_allclose(constant, 3e-4)
 
 
 def test_ages_are_staggered_and_the_grown_give_way(real, start):

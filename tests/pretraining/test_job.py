@@ -1,5 +1,6 @@
 """The pre-training stage on real digits: it learns, resumes exactly, and what it leaves starts an adaptation."""
 
+import collections
 import dataclasses
 import json
 import multiprocessing
@@ -101,6 +102,24 @@ def test_images_are_mirrored_in_training_where_distillation_was_symmetric_and_ne
     assert seen[False] > 0 and (seen[True] > 0) == flip
     judged = batches.held_out(kept, 12)
     assert all(image.tobytes() in known for image in judged.source.images[judged.mask.rows])
+
+
+def test_real_images_are_others_of_its_classes_where_unseen_ones_are_asked_for(finished):
+    """In the batches themselves; which images pools hold is in test_real_images.py."""
+    folder, _ = finished
+    kept = cache.prepare(configs.resolve(_config(**{"pretrain.real": "unseen"})), folder)
+    rows_of = collections.defaultdict(set)
+    for row, image in enumerate(kept.data.train_images):
+        rows_of[image.tobytes()].add(row)
+    subsets = {one.index: one for one in store.Source(cache.read_shards(kept))}
+    for number, batch in zip(range(3), batches.stream(kept, 12, Schedule(3), 0), strict=True):
+        _, chosen = batches.choose(kept, 12, number)
+        for lane, index in enumerate(chosen):
+            subset, labels = subsets[int(index)], batch.labels[lane].argmax(1)
+            for image, label in zip(batch.images[lane], labels, strict=True):
+                rows = rows_of[image.tobytes()]
+                assert rows - set(subset.rows)
+                assert subset.classes[label] in kept.data.train_labels[list(rows)]
 
 
 @pytest.mark.parametrize("count", range(2, 42))

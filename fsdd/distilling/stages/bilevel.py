@@ -1,6 +1,7 @@
-"""The stage `bilevel`: the one network moves by unrolled distillations (Alg. 1), and `distill` then uses it.
+"""The stage `bilevel`: the one network moves by unrolled distillations (Alg. 1).
 
-It leaves what T inner steps make of the start in the learned network, and the network itself.
+It leaves what T inner steps make of the start in the learned network, which is a set like any other: the method
+`bilevel_inner` ends with it. It also leaves the network itself, in which `distill` goes on in the method `bilevel`.
 """
 
 from fsdd.config import values
@@ -57,7 +58,7 @@ def _begin(context, ipc, before):
 
 STAGE = Stage(
     name="bilevel",
-    summary="learns the one network first by unrolling distillations (Alg. 1), then distils in it",
+    summary="learns the one network by unrolling distillations (Alg. 1), and leaves what they make of the set in it",
     title="distilled for a few steps in the learned network",
     # 4,000 outer steps, T = 16 inner ones. Their rates are not in the paper. Plain gradient descent, with which Alg. 1
     # is written, diverges above a rate of 10 and below it barely moves images in 16 steps.

@@ -28,7 +28,9 @@ def _begin(context, ipc, before):
 
     config, settings = context.config, context.config.frepo
     optimiser = moves.build_set_optimiser(config, STAGE.name)
-    pool = frepo.Pool(settings.pool, settings.updates, settings.network_rate, settings.network_batch)
+    pool = frepo.Pool(
+        settings.pool, settings.updates, settings.network_rate, settings.network_batch, settings.network_schedule
+    )
     start_key, step_key = jax.random.split(context.key(STAGE.name))
     fixed = {"objective": context.objective, "optimiser": optimiser, "pool": pool}
     fixed |= {"batch": settings.batch, "chunk": config.compute.chunk}
@@ -52,7 +54,13 @@ STAGE = Stage(
         "steps": Field(500_000, values.whole(1, MOST_STEPS), "Updates of the synthetic set."),
         "pool": Field(10, values.whole(1, 10**4), "Networks in the pool."),
         "updates": Field(100, values.whole(1, 10**6), "Steps after which a network gives way to a fresh one."),
-        "network_rate": Field(3e-4, values.above(0, MOST_RATE), "Peak learning rate of the pool's networks."),
+        "network_rate": Field(3e-4, values.above(0, MOST_RATE), "Learning rate of the pool's networks."),
+        "network_schedule": Field(
+            by_protocol(frepo_torch="warmup_times_cosine", frepo_jax="constant"),
+            values.one_of("constant", "warmup_times_cosine"),
+            "How that rate goes over a network's own steps: constant, or a warm-up over 500 of them, chained with a "
+            "cosine over `updates`, that hardly leaves the ground.",
+        ),
         "network_batch": Field(
             500, values.whole(1, MOST_IMAGES), "Synthetic images that a network learns from a step."
         ),
