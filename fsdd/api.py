@@ -296,9 +296,9 @@ def _scored_as(stored: StoredSet, given: dict[str, Any]) -> ml_collections.Confi
     table = configs.table()
     wanted = {name for name in table if name.startswith("evaluate.")} - {"evaluate.stages"}
     wanted |= {"dataset", "seed", "mirror", "network.width", *_READING}
-    if "protocol" in given:
+    if {"protocol", "evaluate.protocol"} & set(given):
         # A run's config holds what its own protocol filled in, which the one that is given replaces.
-        wanted -= {name for name in wanted if isinstance(table[name].default, ByProtocol)}
+        wanted -= {name for name in wanted if isinstance(table[name].default, ByProtocol)} | {"evaluate.protocol"}
     if not made_by.get("evaluate.networks"):
         # It scored none: as many as the default then.
         wanted -= {"evaluate.networks"}

@@ -24,7 +24,18 @@ from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.core.whitening import Whitening
 from fsdd.evaluation import training
 from fsdd.io import provenance, workdir
-from fsdd.methods import bilevel, distillation, frepo, lanes, nfr, optimisers, regression, streams, translation
+from fsdd.methods import (
+    bilevel,
+    class_batches,
+    distillation,
+    frepo,
+    lanes,
+    nfr,
+    optimisers,
+    regression,
+    streams,
+    translation,
+)
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
@@ -151,7 +162,7 @@ def measure_frepo(parts: Parts) -> dict[str, Any]:
 def measure_bilevel(parts: Parts) -> dict[str, Any]:
     """An outer step of the bi-level algorithm: 8 inner ones, 128 real images in either network."""
     inner, key = bilevel.Inner(8, batch=128, unroll=8), jax.random.key(0)
-    classes = bilevel.rows_by_class(np.arange(REAL) % 10, 10)
+    classes = class_batches.rows_by_class(np.arange(REAL) % 10, 10)
     state = regression.init(parts.variables, parts.adam)
     settings = {"objective": parts.objective, "optimiser": parts.adam, "inner": inner, "ipc": 1}
     # Inner steps go there and back, again, and back through both; real images there, and back to the weights in one.

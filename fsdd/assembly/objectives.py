@@ -4,12 +4,13 @@ import jax.numpy as jnp
 
 from fsdd.config import Resolved
 from fsdd.methods.nfr import Objective
-from fsdd.networks.convnet import ConvNet
+from fsdd.networks import architectures
 
 
 def build_objective(config: Resolved, num_classes: int, width: int = 0, scaled: bool = False) -> Objective:
     """The NFR loss in the networks of Theta that a config describes, of another width if one is given."""
-    network = ConvNet(
+    network = architectures.build(
+        config.network.architecture,
         num_classes,
         width=width or config.network.width,
         depth=config.network.depth,

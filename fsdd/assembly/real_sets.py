@@ -137,6 +137,11 @@ def check_images(config: Resolved, data: RealSet) -> None:
     for field, value in (("translator.stride", config.translator.stride), ("factor", config.factor)):
         if side % value:
             raise UserError(f"config.{field} is {value}; allowed: a divisor of the images' side, {side}")
+    if config.whitening.kind in whitening.CONSTANTS and channels != 3:
+        raise UserError(
+            f"config.whitening.kind is {config.whitening.kind!r}, and images of {data.name} have {channels} channels; "
+            "allowed: 'standardize'"
+        )
     needed = whitening.fitting_bytes(data.train_images, config.whitening.kind)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:

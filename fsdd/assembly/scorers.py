@@ -15,7 +15,7 @@ def build_scorer(config: Resolved, num_classes: int) -> tuple[nn.Module, trainin
     network = architectures.build(
         settings.architecture,
         num_classes,
-        width=settings.width or (config.network.width if settings.architecture == "convnet" else 0),
+        width=settings.width or (config.network.width if settings.architecture in architectures.CONVNETS else 0),
         depth=settings.depth,
         norm=settings.norm,
         initialisation=settings.initialisation,

@@ -39,3 +39,9 @@ def own_name(dataset: str) -> str:
 def may_be_mirrored(dataset: str) -> bool:
     """Whether the mirror image of an image is as good, as far as the set's name tells: not of digits and letters."""
     return own_name(dataset).lower() not in _NOT_MIRRORED
+
+
+def dc_whitening(dataset: str) -> str:
+    """The kind of whitening that DC's code has for a set: constants for two, for others their own statistics."""
+    name = own_name(dataset).lower()
+    return f"dc_{name}" if name in ("cifar10", "cifar100") else "standardize"

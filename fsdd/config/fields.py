@@ -7,8 +7,16 @@ from fsdd.config import values
 from fsdd.config.values import Values
 
 # Where a protocol does not say what a field is, the one that it builds on does.
-PROTOCOLS = {"frepo_torch": None, "frepo_jax": None, "recommended": "frepo_jax", "plain_pixels": "recommended"}
+PROTOCOLS = {
+    "frepo_torch": None,
+    "frepo_jax": None,
+    "recommended": "frepo_jax",
+    "plain_pixels": "recommended",
+    "dc": "plain_pixels",
+    "dsa": "dc",
+}
 OPTIMISERS = ("adam", "adamw", "lamb")
+POLICIES = ("none", "frepo", "dsa")
 # Larger than any machine of today needs, and small enough for the arithmetic that follows.
 MOST_STEPS, MOST_IMAGES, MOST_WIDTH, MOST_RATE = 10**8, 10**7, 8192, 1000.0
 

@@ -39,6 +39,7 @@ class Stage:
         comes_first: whether no stage may come before it.
         moves_labels: whether it cannot hold labels.
         moves_all_ipcs: whether it moves the sets of all IPCs together, so that a step counts once.
+        protocol: what fills the fields of a run that begins with it, unless the config says.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stage:
     comes_first: bool = False
     moves_labels: bool = False
     moves_all_ipcs: bool = False
+    protocol: str = "recommended"
 
 
 @functools.cache
@@ -77,6 +79,17 @@ def methods() -> dict[str, tuple[str, ...]]:
         "bilevel_inner": ("bilevel",),
     }
     return {name: (name,) for name in stages()} | combined
+
+
+def protocol_of(order: Sequence[str]) -> str:
+    """The protocol of a run of some stages, that of the first, unless a config names another."""
+    return next((stages()[name].protocol for name in order if name in stages()), "recommended")
+
+
+def count_classes(config: Resolved, images: Sequence[int]) -> int:
+    """Classes of the sets whose numbers of images the `passes` of a stage is given."""
+    largest = max(config.ipc, *config.translate.ipcs) if len(images) > 1 else config.ipc
+    return max(images) // (largest * config.factor**2)
 
 
 def stream_passes(config: Resolved, stage: str, images: Sequence[int], real: int, times: int) -> float:

@@ -9,7 +9,7 @@ import ml_collections
 
 from fsdd.config import dataset_names, legacy
 from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol
-from fsdd.config.registry import PRETRAINING, methods, stages
+from fsdd.config.registry import PRETRAINING, methods, protocol_of, stages
 from fsdd.config.resolved import Resolved
 from fsdd.config.table import default, table
 from fsdd.errors import UserError
@@ -26,10 +26,12 @@ def resolve(config: ml_collections.ConfigDict) -> Resolved:
     """
     _check_names(config)
     given = flat(config)
-    for name in ("protocol", "method", "dataset", "mirror"):
+    for name in ("protocol", "evaluate.protocol", "method", "stages", "dataset", "mirror"):
         check_value(name, given[name])
     if given["method"] not in methods():
         raise bad_value("method", given["method"], f"one of {', '.join(methods())}")
+    given["protocol"] = given["protocol"] or protocol_of(given["stages"] or methods()[given["method"]])
+    given["evaluate.protocol"] = given["evaluate.protocol"] or given["protocol"]
     fields = {name: _fill(name, value, given) for name, value in given.items()}
     if given["objective.flip"] is None:
         fields["objective.flip"] = fields["mirror"] and not _skips_mirror_images(fields)
@@ -132,8 +134,10 @@ def _fill(name: str, value: Any, given: dict[str, Any]) -> Any:
     standard = table()[name].default
     if value is not None:
         return value
+    if name == "whitening.kind" and given["protocol"] in ("dc", "dsa"):
+        return dataset_names.dc_whitening(given["dataset"])
     if isinstance(standard, ByProtocol):
-        return standard.value(given["protocol"])
+        return standard.value(given["evaluate.protocol" if name.startswith("evaluate.") else "protocol"])
     if isinstance(standard, ByPlatform):
         return standard.value(_platform())
     if name == "stages":

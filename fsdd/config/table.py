@@ -17,6 +17,7 @@ from fsdd.config.fields import (
     MOST_STEPS,
     MOST_WIDTH,
     OPTIMISERS,
+    POLICIES,
     PROTOCOLS,
     ByPlatform,
     Field,
@@ -25,9 +26,9 @@ from fsdd.config.fields import (
 )
 from fsdd.config.registry import PRETRAINING, stages
 
-_POLICIES = ("none", "frepo", "dsa")
 _INITIALISATIONS = ("lecun", "torch")
 _NORMS = ("none", "batch", "instance")
+_CONVNETS = ("convnet", "dc_convnet")
 _DTYPES = ("float32", "bfloat16")
 _SEED = values.whole(0, 2**32 - 1)
 
@@ -35,10 +36,11 @@ _SEED = values.whole(0, 2**32 - 1)
 def _data_fields() -> dict[str, Field]:
     return {
         "protocol": Field(
-            "recommended",
+            None,
             values.one_of(*PROTOCOLS),
             "Settings that fill what a config leaves open: those of FRePo's PyTorch or JAX code, the best of both as "
-            "measured, or those for sets that will be used as plain pixels.",
+            "measured, those for sets that will be used as plain pixels, or those of DC or of DSA and DM; by default "
+            "that of the first stage: dc, or dsa for dsa and dm, else recommended.",
         ),
         "dataset": Field(
             "cifar10",
@@ -101,13 +103,16 @@ def _data_fields() -> dict[str, Field]:
             optional=True,
         ),
         "start": Field(
-            "random", values.one_of("random", "herding"), "Which real images the synthetic set starts from."
+            by_protocol(frepo_torch="random", frepo_jax="random", dc="noise", dsa="random"),
+            values.one_of("random", "herding", "noise"),
+            "What the synthetic set starts from: real images, drawn or herded, or standard normal noise.",
         ),
         "seed": Field(0, _SEED, "Root of all randomness but that of the one fixed network."),
         "whitening.kind": Field(
             by_protocol(frepo_torch="auto", frepo_jax="auto", plain_pixels="standardize"),
-            values.one_of("auto", "zca", "standardize"),
-            "How images are whitened; auto is ZCA for colour images and standardisation for grey ones.",
+            values.one_of("auto", "zca", "standardize", "dc_cifar10", "dc_cifar100"),
+            "How images are whitened; auto is ZCA for colour images and standardisation for grey ones, dc_cifar10 and "
+            "dc_cifar100 standardise by the constants of DC's code, as the protocols dc and dsa do for these sets.",
         ),
         "whitening.regularisation": Field(
             0.1, values.above(0, 10**6), "Added to the eigenvalues of ZCA, as a multiple of their mean."
@@ -122,11 +127,20 @@ def _data_fields() -> dict[str, Field]:
 
 def _network_fields() -> dict[str, Field]:
     return {
+        "network.architecture": Field(
+            by_protocol(frepo_torch="convnet", frepo_jax="convnet", dc="dc_convnet"),
+            values.one_of(*_CONVNETS),
+            "The random networks: FRePo's ConvNet, or DC's, whose width is the same in all blocks.",
+        ),
         "network.width": Field(128, values.whole(1, MOST_WIDTH), "Channels of the first block of the random ConvNets."),
         "network.depth": Field(3, values.whole(1, 12), "Blocks of the random ConvNets."),
-        "network.norm": Field("batch", values.one_of(*_NORMS), "Normalisation in the random ConvNets."),
+        "network.norm": Field(
+            by_protocol(frepo_torch="batch", frepo_jax="batch", dc="instance"),
+            values.one_of(*_NORMS),
+            "Normalisation in the random ConvNets.",
+        ),
         "network.initialisation": Field(
-            by_protocol(frepo_torch="torch", frepo_jax="lecun"),
+            by_protocol(frepo_torch="torch", frepo_jax="lecun", dc="torch"),
             values.one_of(*_INITIALISATIONS),
             "How the parameters of the random ConvNets are drawn.",
         ),
@@ -186,7 +200,7 @@ def _pretraining_fields() -> dict[str, Field]:
         "subsets.views": Field(
             4, values.whole(1, 1000), "How often each real image is kept: as it is, then augmented."
         ),
-        "subsets.policy": Field("dsa", values.one_of(*_POLICIES), "Augmentation of the views after the first."),
+        "subsets.policy": Field("dsa", values.one_of(*POLICIES), "Augmentation of the views after the first."),
         "subsets.buckets": Field(8, values.whole(1, 1000), "Sizes to which subsets are padded, one program each."),
         "pretrain.init": Field(
             "fresh", values.text("fresh, autoencoder, or a stored translator"), "Where the translator starts."
@@ -231,9 +245,16 @@ def _evaluation_fields() -> dict[str, Field]:
             values.names("names of stages, start, or STAGE@STEP"),
             "The sets to score; () is the last one, and STAGE@STEP a stage's set after that many of its steps.",
         ),
+        "evaluate.protocol": Field(
+            None,
+            values.one_of(*PROTOCOLS),
+            "What fills the fields of `evaluate`; by default `protocol`, as all others.",
+        ),
         "evaluate.networks": Field(3, values.whole(0, 10**4), "Networks that are trained on each set; 0 scores none."),
         "evaluate.architecture": Field(
-            "convnet", values.one_of("convnet", "alexnet", "vgg11", "resnet18"), "Their architecture."
+            by_protocol(frepo_torch="convnet", frepo_jax="convnet", dc="dc_convnet"),
+            values.one_of(*_CONVNETS, "alexnet", "vgg11", "resnet18"),
+            "Their architecture.",
         ),
         "evaluate.width": Field(
             0,
@@ -241,27 +262,39 @@ def _evaluation_fields() -> dict[str, Field]:
             "Their width; 0 is `network.width` for ConvNets, else the architecture's own.",
         ),
         "evaluate.depth": Field(3, values.whole(1, 12), "Their blocks, if they are ConvNets."),
-        "evaluate.norm": Field("none", values.one_of(*_NORMS), "Their normalisation."),
+        "evaluate.norm": Field(
+            by_protocol(frepo_torch="none", frepo_jax="none", dc="instance"),
+            values.one_of(*_NORMS),
+            "Their normalisation.",
+        ),
         "evaluate.initialisation": Field(
-            by_protocol(frepo_torch="torch", frepo_jax="lecun"),
+            by_protocol(frepo_torch="torch", frepo_jax="lecun", dc="torch"),
             values.one_of(*_INITIALISATIONS),
             "How their parameters are drawn.",
         ),
         "evaluate.optimiser": Field(
-            by_protocol(frepo_torch="adamw", frepo_jax="adam"), values.one_of(*OPTIMISERS), "Their optimiser."
+            by_protocol(frepo_torch="adamw", frepo_jax="adam", dc="sgd"),
+            values.one_of(*OPTIMISERS, "sgd"),
+            "Their optimiser; sgd has momentum 0.9.",
         ),
-        "evaluate.rate": Field(3e-4, values.above(0, MOST_RATE), "Their peak learning rate."),
+        "evaluate.rate": Field(
+            by_protocol(frepo_torch=3e-4, frepo_jax=3e-4, dc=0.01),
+            values.above(0, MOST_RATE),
+            "Their peak learning rate.",
+        ),
         "evaluate.weight_decay": Field(
-            by_protocol(frepo_torch=5e-4, frepo_jax=0.0), values.number(0, MOST_RATE), "Their weight decay, for adamw."
+            by_protocol(frepo_torch=5e-4, frepo_jax=0.0, dc=5e-4),
+            values.number(0, MOST_RATE),
+            "Their weight decay, for adamw and sgd.",
         ),
         "evaluate.schedule": Field(
-            by_protocol(frepo_torch="warmup_times_cosine", frepo_jax="warmup_cosine"),
-            values.one_of("warmup_cosine", "warmup_times_cosine"),
-            "Their learning rate over the steps.",
+            by_protocol(frepo_torch="warmup_times_cosine", frepo_jax="warmup_cosine", dc="drop"),
+            values.one_of("warmup_cosine", "warmup_times_cosine", "drop"),
+            "Their learning rate over the steps; drop is a tenth of it from the middle on.",
         ),
         "evaluate.policy": Field(
-            by_protocol(frepo_torch="dsa", frepo_jax="frepo", recommended="dsa"),
-            values.one_of(*_POLICIES),
+            by_protocol(frepo_torch="dsa", frepo_jax="frepo", recommended="dsa", dc="none", dsa="dsa"),
+            values.one_of(*POLICIES),
             "Augmentation of what they learn from.",
         ),
         "evaluate.mean_over_classes": Field(
@@ -270,7 +303,7 @@ def _evaluation_fields() -> dict[str, Field]:
             "Whether their squared error is averaged over classes, or summed and halved.",
         ),
         "evaluate.images": Field(
-            by_protocol(frepo_torch="whitened", frepo_jax="whitened", plain_pixels="pixels"),
+            by_protocol(frepo_torch="whitened", frepo_jax="whitened", plain_pixels="pixels", dc="whitened"),
             values.one_of("whitened", "rounded", "pixels"),
             "The images that they learn from: whitened ones, 8-bit pixels whitened again, or standardised.",
         ),
@@ -284,15 +317,22 @@ def _evaluation_fields() -> dict[str, Field]:
             values.one_of("squared", "cross_entropy"),
             "Their loss.",
         ),
-        "evaluate.batch": Field(500, values.whole(1, MOST_IMAGES), "Synthetic images of a step, at most."),
-        "evaluate.steps": Field(
-            0, values.whole(0, MOST_STEPS), "Their steps; 0 takes FRePo's number for as many synthetic images."
+        "evaluate.batch": Field(
+            by_protocol(frepo_torch=500, frepo_jax=500, dc=256),
+            values.whole(1, MOST_IMAGES),
+            "Synthetic images of a step, at most.",
+        ),
+        "evaluate.epochs": Field(
+            by_protocol(frepo_torch=0, frepo_jax=0, dc=301, dsa=1001),
+            values.whole(0, MOST_STEPS),
+            "Their epochs, of batches of `evaluate.batch`; 0 takes FRePo's number for as many synthetic images.",
         ),
         "evaluate.length": Field(
             by_protocol(frepo_torch="epochs", frepo_jax="steps"),
             values.one_of("steps", "epochs"),
-            "What FRePo's number counts: steps, or epochs, one more than it says, of batches of `evaluate.batch`.",
+            "What FRePo's number counts: steps, or epochs, one more than it says.",
         ),
+        "evaluate.steps": Field(0, values.whole(0, MOST_STEPS), "Their steps; 0 takes `evaluate.epochs`."),
     }
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of whitened images, as the two FRePo codes do it: one kind a batch, its parameters per image.
+"""Augmentation of whitened images, as the two FRePo codes do it: one kind a batch, its parameters per image or shared.
 
 Images are float32 `[h, w, c]` (a batch: `[n, h, w, c]`) in whitened units, so zero is the mean of the data and what
 lies outside an image or in a cut-out square is zero. Under `jax.vmap` over keys the kind differs between the mapped
@@ -15,23 +15,36 @@ import jax.numpy as jnp
 POLICIES = ("none", "frepo", "dsa")
 
 
-@functools.partial(jax.jit, static_argnames=("policy", "mirror"))
-def augment(key: jax.Array, images: jax.Array, policy: str, mirror: bool = True) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("policy", "mirror", "siamese"))
+def augment(key: jax.Array, images: jax.Array, policy: str, mirror: bool = True, siamese: bool = False) -> jax.Array:
     """Images `[n, h, w, c]` under one randomly drawn kind of the policy (one of `POLICIES`); same shape.
 
     The kind is drawn uniformly for the whole batch, its parameters for each image. Both policies have six kinds, and
     a call uses one: "frepo" (the JAX code) flips, colours, zooms, rotates, translates or cuts out; "dsa" (the PyTorch
     code, differentiable Siamese augmentation) flips, colours, scales, rotates, shifts or cuts out. Without `mirror`,
     for digits, say, no kind flips: five are left, as both codes have it.
+
+    With `siamese` the parameters, too, are drawn once for all images. They depend on the key and the images' shape
+    alone, so that two batches augmented with one key, of real and of synthetic images, are transformed alike (DSA's
+    matching).
     """
     if policy == "none":
         return images
     if policy not in _KINDS:
         raise ValueError(f"augmentation policy {policy!r} is none of {POLICIES}")
-    kinds = [jax.vmap(kind) for kind in _KINDS[policy] if mirror or kind is not random_flip]
+    each = (None if siamese else 0, 0)
+    kinds = [jax.vmap(kind, in_axes=each) for kind in _KINDS[policy] if mirror or kind is not random_flip]
     kind_key, image_key = jax.random.split(key)
     kind = jax.random.randint(kind_key, (), 0, len(kinds))
-    return jax.lax.switch(kind, kinds, jax.random.split(image_key, len(images)), images)
+    return jax.lax.switch(kind, kinds, image_key if siamese else jax.random.split(image_key, len(images)), images)
+
+
+def augment_by_class(key: jax.Array, images: jax.Array, policy: str, mirror: bool = True) -> jax.Array:
+    """Images `[classes, n, h, w, c]`, the kind and the parameters of each class drawn once for all of its images."""
+    if policy == "none":
+        return images
+    one = functools.partial(augment, policy=policy, mirror=mirror, siamese=True)
+    return jax.lax.map(lambda pair: one(*pair), (jax.random.split(key, len(images)), images))
 
 
 # What is done to one image, given its parameters.

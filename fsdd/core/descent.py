@@ -60,8 +60,13 @@ def update(
     (value, (rest, parts)), gradient = jax.value_and_grad(loss, has_aux=True)(state.moving, state.rest)
     if axis is not None:
         (value, (rest, parts)), gradient = jax.lax.pmean(((value, (rest, parts)), gradient), axis)
+    return follow(state.replace(rest=rest), gradient, optimiser), {"loss": value, **parts}
+
+
+def follow(state: State, gradient: Any, optimiser: optax.GradientTransformation) -> State:
+    """The state after one step down a gradient, a tree like what moves."""
     updates, moments = optimiser.update(gradient, state.optimiser, state.moving)
-    return State(optax.apply_updates(state.moving, updates), rest, moments), {"loss": value, **parts}
+    return state.replace(moving=optax.apply_updates(state.moving, updates), optimiser=moments)
 
 
 def steps_per_dispatch(limit: int, *stops: int, together: int = 1) -> int:

@@ -103,7 +103,9 @@ def _store(context: Context, synthetic: SyntheticSet, results: dict[str, Any]) -
 
 def _draw(context: Context, sets: dict[str, SyntheticSet], results: dict[str, Any]) -> None:
     """Draw the set as each stage left it, and the loss of each stage."""
-    titles = {"start": "real start"} | {name: stage.title for name, stage in configs.stages().items()}
+    titles = {"start": "noise" if context.config.start == "noise" else "real start"} | {
+        name: stage.title for name, stage in configs.stages().items()
+    }
     panels = {}
     for name, synthetic in sets.items():
         if name in titles:
@@ -112,11 +114,13 @@ def _draw(context: Context, sets: dict[str, SyntheticSet], results: dict[str, An
     classes = scoring.classes_of_rows(context)
     bands = context.config.picture_bands
     pictures.grid(context.folder / "synthetic.png", panels, classes, context.data.class_names, bands=bands)
+    # What is not regressed lowers a loss of its own.
+    curves = {stage: result["curve"] for stage, result in results["stages"].items() if result["curve"]}
+    regressed = all("nfr" in points[0] for points in curves.values())
     series = {
-        stage: ([point["step"] + 1 for point in result["curve"]], [point["nfr"] for point in result["curve"]])
-        for stage, result in results["stages"].items()
-        if result["curve"]
+        stage: ([point["step"] + 1 for point in points], [point.get("nfr", point["loss"]) for point in points])
+        for stage, points in curves.items()
     }
     if series:
-        labels = {"xlabel": "step of the stage", "ylabel": "NFR loss"}
+        labels = {"xlabel": "step of the stage", "ylabel": "NFR loss" if regressed else "loss"}
         pictures.curve(context.folder / "curves.png", series, **labels, log_x=True)

@@ -76,7 +76,8 @@ class Scorer:
         fields = context.stage_fields(stages_until) | {
             f"evaluate.{field}": value
             for field, value in config.evaluate.items()
-            if field not in ("stages", "networks")
+            # What a protocol fills says it all.
+            if field not in ("stages", "networks", "protocol")
         }
         # So that what earlier versions scored is found: they had no such field, and did as if it were "steps".
         if config.evaluate.steps or config.evaluate.length == "steps":

@@ -1,5 +1,6 @@
-"""The real images that a synthetic set starts as."""
+"""The real images, or the noise, that a synthetic set starts as."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,9 +13,11 @@ from fsdd.methods import streams
 
 
 def choose_start(context: Context, ipc: int) -> SyntheticSet:
-    """A set of real images; with a factor, so many more of them, each so much smaller."""
+    """A set of real images, or noise; with a factor, so many more of them, each so much smaller."""
     config, labels = context.config, context.data.train_labels
     count = ipc * config.factor**2
+    if config.start == "noise":
+        return _draw_noise(context, count)
     if config.start == "herding":
         chosen = _herd(context, count)
     else:
@@ -23,6 +26,15 @@ def choose_start(context: Context, ipc: int) -> SyntheticSet:
     return synthetic_set.from_real(
         context.real.images, labels, chosen, classes, config.factor, config.objective.flip, config.seed
     )
+
+
+def _draw_noise(context: Context, count: int) -> SyntheticSet:
+    """Standard normal noise in the space of whitened images, `count` images of each class."""
+    classes, (height, width, channels) = context.data.num_classes, context.data.image_shape
+    factor = context.config.factor
+    shape = (classes * count, height // factor, width // factor, channels)
+    labels = synthetic_set.initial_labels(np.repeat(np.arange(classes), count), classes)
+    return SyntheticSet(jax.random.normal(context.key("noise"), shape), jnp.asarray(labels))
 
 
 def _herd(context: Context, count: int) -> np.ndarray:

@@ -46,7 +46,9 @@ def _describe_stage(stage: str, result: dict[str, Any], folder: pathlib.Path) ->
         return _describe_cache(result, folder)
     if stage == "pretrain":
         return _describe_pretraining(result, folder)
-    loss = f", NFR loss {result['last']['nfr']:.4f}" if result["last"] else ""
+    last = result["last"]
+    # What is not regressed lowers a loss of its own.
+    loss = f", NFR loss {last['nfr']:.4f}" if "nfr" in last else f", loss {last['loss']:.4f}" if last else ""
     return (
         f"{stage:10s} {result['steps']:6d} steps, {result['networks']} networks, {result['wall_seconds']:.0f} s "
         f"(compiling {result['compile_seconds']:.0f} s){loss}"

@@ -8,7 +8,6 @@ inner steps; what happened within one is computed again on the way back: memory 
 import dataclasses
 import functools
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +15,8 @@ import optax
 
 from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet, encode, initial_labels
-from fsdd.methods import distillation
+from fsdd.methods import class_batches, distillation
+from fsdd.methods.class_batches import Classes
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
 from fsdd.networks import sampling
@@ -47,31 +47,13 @@ class Inner:
     unroll: int = 1
 
 
-@flax.struct.dataclass
-class Classes:
-    """Which real images are of which class: rows `[classes, most]`, padded, and how many `[classes]`."""
-
-    rows: jax.Array
-    counts: jax.Array
-
-
-def rows_by_class(labels: np.ndarray, num_classes: int) -> Classes:
-    """The rows of each class, for int labels `[n]`."""
-    rows = [np.flatnonzero(labels == label) for label in range(num_classes)]
-    counts = np.array([len(own) for own in rows])
-    padded = np.stack([np.resize(own, counts.max()) for own in rows])
-    return Classes(jnp.asarray(padded), jnp.asarray(counts))
-
-
 def choose_start(real: Real, classes: Classes, ipc: int, factor: int, key: jax.Array) -> SyntheticSet:
     """S as random real images, `ipc` of each class, sorted by class; `factor` is that of `encode`.
 
     They are different ones, unless a class has fewer: then all of them, and some again.
     """
-    count, most = classes.rows.shape
-    order = jnp.where(jnp.arange(most) < classes.counts[:, None], jax.random.uniform(key, (count, most)), 2.0)
-    chosen = jnp.take_along_axis(classes.rows, jax.lax.top_k(-order, ipc)[1], axis=1).reshape(-1)
-    labels = jnp.asarray(initial_labels(np.repeat(np.arange(count), ipc), count))
+    chosen = class_batches.draw(classes, ipc, key).reshape(-1)
+    labels = jnp.asarray(initial_labels(np.repeat(np.arange(len(classes)), ipc), len(classes)))
     return SyntheticSet(encode(real.images[chosen], factor), labels)
 
 

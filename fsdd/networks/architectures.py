@@ -5,11 +5,15 @@ import jax.numpy as jnp
 
 from fsdd.networks.alexnet import AlexNet
 from fsdd.networks.convnet import ConvNet
+from fsdd.networks.dc_convnet import DCConvNet
 from fsdd.networks.resnet import ResNet18
 from fsdd.networks.vgg import VGG11
 
-_MODULES = {"convnet": ConvNet, "alexnet": AlexNet, "vgg11": VGG11, "resnet18": ResNet18}
+_CONVNETS = {"convnet": ConvNet, "dc_convnet": DCConvNet}
+_MODULES = {**_CONVNETS, "alexnet": AlexNet, "vgg11": VGG11, "resnet18": ResNet18}
 ARCHITECTURES = tuple(_MODULES)
+# Those that have a width and a depth to choose, in which sets are distilled.
+CONVNETS = tuple(_CONVNETS)
 
 
 def build(
@@ -28,7 +32,7 @@ def build(
         architecture: one of `ARCHITECTURES`.
         num_classes: units of the dense layer.
         width: channels of the first block; 0 is the architecture's own default.
-        depth: blocks of the ConvNet; the others have a fixed depth and ignore it.
+        depth: blocks of one of `CONVNETS`; the others have a fixed depth and ignore it.
         norm: one of `layers.NORMS`.
         initialisation: one of `layers.INITIALISATIONS`.
         dtype: what activations are computed in; None is float32.
@@ -37,6 +41,6 @@ def build(
         raise ValueError(f"architecture {architecture!r} is none of {ARCHITECTURES}")
     module = _MODULES[architecture]
     chosen = {"width": width} if width else {}
-    if module is ConvNet:
+    if architecture in CONVNETS:
         chosen["depth"] = depth
     return module(num_classes, norm=norm, initialisation=initialisation, dtype=dtype, **chosen)

@@ -37,10 +37,13 @@ VALUES = {
     "a set after no number of steps": (["evaluate.stages=distill@half"], ["('distill@half',)", "STAGE@STEP"]),
     "a set after an oddly written step": (["evaluate.stages=distill@01"], ["('distill@01',)", "STAGE@STEP"]),
     "a set on the way to the start": (["evaluate.stages=start@1"], ["('start@1',)", "STAGE@STEP"]),
-    "unknown stage": (["stages=distil"], ["config.stages is ('distil',)", "bilevel, distill, frepo, refine"]),
+    "unknown stage": (
+        ["stages=distil"],
+        ["config.stages is ('distil',)", "bilevel, dc, distill, dm, dsa, frepo, refine"],
+    ),
     "a list for a stage": (
         ["stages=(['distill'],)"],
-        ["config.stages is (['distill'],)", "bilevel, distill, frepo, refine, translate"],
+        ["config.stages is (['distill'],)", "bilevel, dc, distill, dm, dsa, frepo, refine, translate"],
     ),
     "repeated stage": (["stages=('refine','refine')"], ["config.stages is ('refine', 'refine')", "at most once"]),
     "group does not divide": (

@@ -20,6 +20,14 @@ AS_LEARNED = {
     "evaluate.images": "whitened",
     "evaluate.labels": "learned",
     "evaluate.loss": "squared",
+    "start": "random",
+    "network.architecture": "convnet",
+    "network.norm": "batch",
+    "evaluate.architecture": "convnet",
+    "evaluate.norm": "none",
+    "evaluate.rate": 3e-4,
+    "evaluate.batch": 500,
+    "evaluate.epochs": 0,
 }
 TORCH = AS_LEARNED | {
     "network.initialisation": "torch",
@@ -61,7 +69,27 @@ PLAIN = BEST | {
     "evaluate.labels": "hard",
     "evaluate.loss": "cross_entropy",
 }
-PROTOCOLS = {"frepo_torch": TORCH, "frepo_jax": JAX, "recommended": BEST, "plain_pixels": PLAIN}
+# The rivals' own; of CIFAR-10, which is standardised by DC's constants.
+DC = PLAIN | {
+    "start": "noise",
+    "whitening.kind": "dc_cifar10",
+    "network.architecture": "dc_convnet",
+    "network.norm": "instance",
+    "network.initialisation": "torch",
+    "evaluate.images": "whitened",
+    "evaluate.architecture": "dc_convnet",
+    "evaluate.norm": "instance",
+    "evaluate.initialisation": "torch",
+    "evaluate.optimiser": "sgd",
+    "evaluate.rate": 0.01,
+    "evaluate.weight_decay": 5e-4,
+    "evaluate.schedule": "drop",
+    "evaluate.policy": "none",
+    "evaluate.batch": 256,
+    "evaluate.epochs": 301,
+}
+DSA = DC | {"start": "random", "evaluate.policy": "dsa", "evaluate.epochs": 1001}
+PROTOCOLS = {"frepo_torch": TORCH, "frepo_jax": JAX, "recommended": BEST, "plain_pixels": PLAIN, "dc": DC, "dsa": DSA}
 
 
 def _resolved(**fields):
@@ -88,6 +116,17 @@ def test_protocols_fill_what_they_always_did(protocol):
         ({"dataset": "digits", "mirror": True}, {"objective.flip": True}),
         ({"dataset": "cifar100", "ipc": 10, "protocol": "frepo_jax"}, {"objective.flip": False}),
         ({"dataset": "cifar100", "ipc": 10, "protocol": "frepo_torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
+        ({"dataset": "hf:uoft-cs/cifar100", "protocol": "dc"}, {"whitening.kind": "dc_cifar100"}),
+        ({"dataset": "digits", "protocol": "dsa"}, {"whitening.kind": "standardize", "objective.flip": False}),
+        ({"method": "dc"}, {"protocol": "dc", "start": "noise", "evaluate.protocol": "dc", "evaluate.epochs": 301}),
+        ({"method": "dm"}, {"protocol": "dsa", "start": "random", "evaluate.epochs": 1001}),
+        ({"stages": ("dsa", "refine")}, {"protocol": "dsa"}),
+        ({"method": "dm", "protocol": "frepo_jax"}, {"protocol": "frepo_jax", "network.architecture": "convnet"}),
+        (
+            {"method": "dm", "evaluate.protocol": "frepo_torch"},
+            {name: value for name, value in TORCH.items() if name.startswith("evaluate.")}
+            | {"network.architecture": "dc_convnet", "labels": "hard"},
+        ),
         ({"refine.networks": 8}, {"refine.group": 8}),
         ({"refine.networks": 1000}, {"refine.group": 125}),
         ({"refine.networks": 8, "refine.group": 2}, {"refine.group": 2}),

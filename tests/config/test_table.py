@@ -14,7 +14,7 @@ from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
 from fsdd.core import augmentation, whitening
 from fsdd.errors import UserError
 from fsdd.evaluation import training, training_sets
-from fsdd.methods import bilevel, frepo, optimisers, translation
+from fsdd.methods import bilevel, frepo, gradient_matching, optimisers, translation
 from fsdd.networks import architectures, layers
 from fsdd.pretraining import real_images
 
@@ -27,10 +27,16 @@ CHOICES = {
     "frepo.optimiser": optimisers.OPTIMISERS,
     "bilevel.optimiser": optimisers.OPTIMISERS,
     "pretrain.optimiser": optimisers.OPTIMISERS,
-    "evaluate.optimiser": optimisers.OPTIMISERS,
+    "evaluate.optimiser": training.OPTIMISERS,
     "bilevel.inner_optimiser": bilevel.OPTIMISERS,
+    "dc.distance": gradient_matching.DISTANCES,
+    "dsa.distance": gradient_matching.DISTANCES,
+    "dc.policy": augmentation.POLICIES,
+    "dsa.policy": augmentation.POLICIES,
+    "dm.policy": augmentation.POLICIES,
     "subsets.policy": augmentation.POLICIES,
     "evaluate.policy": augmentation.POLICIES,
+    "network.architecture": architectures.CONVNETS,
     "network.norm": layers.NORMS,
     "evaluate.norm": layers.NORMS,
     "network.initialisation": layers.INITIALISATIONS,
@@ -87,7 +93,7 @@ def test_choices_are_those_of_the_code(name):
 
 def test_no_choice_is_left_out():
     """Words of one field that are not compared above are compared with nothing else in the code."""
-    free = {"protocol", "factor", "start", "labels", "network.dtype", "network.cache_dtype"}
+    free = {"protocol", "evaluate.protocol", "factor", "start", "labels", "network.dtype", "network.cache_dtype"}
     free |= {"compute.real_dtype", "translator.stride"}
     assert {name for name in TABLE if TABLE[name].values.words.startswith("one of ")} == set(CHOICES) | free
 

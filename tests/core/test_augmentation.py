@@ -319,3 +319,26 @@ class TestAugment:
         np.testing.assert_allclose(
             scanned(keys.reshape(6, 2)).reshape(12, 4, 8, 8, 3), self.batches(policy, images, 12), atol=1e-5
         )
+
+
+def test_siamese_augmentation_does_the_same_to_all_images_of_two_batches():
+    """Real and synthetic images of a class, of which there are different numbers."""
+    batch = jnp.asarray(np.random.default_rng(0).normal(size=(5, 8, 8, 3)), jnp.float32)
+    changed, alike = 0, jax.jit(functools.partial(augmentation.augment, policy="dsa", siamese=True))
+    for seed in range(12):
+        key = jax.random.key(seed)
+        many, few = alike(key, batch), alike(key, batch[3:4])
+        np.testing.assert_allclose(few[0], many[3], atol=1e-6)
+        repeated = alike(key, jnp.broadcast_to(batch[3], batch.shape))
+        np.testing.assert_allclose(repeated, jnp.broadcast_to(repeated[0], batch.shape), atol=1e-6)
+        changed += bool(np.abs(many - batch).max() > 1e-3)
+    assert changed >= 8
+
+
+def test_each_class_has_a_siamese_augmentation_of_its_own():
+    image = jnp.asarray(np.random.default_rng(1).normal(size=(8, 8, 3)), jnp.float32)
+    images = jnp.broadcast_to(image, (6, 2, 8, 8, 3))
+    seen = np.asarray(augmentation.augment_by_class(KEY, images, "dsa"))
+    np.testing.assert_allclose(seen[:, 0], seen[:, 1], atol=1e-6)
+    assert len({one.tobytes() for one in seen[:, 0].round(4)}) >= 4
+    np.testing.assert_array_equal(augmentation.augment_by_class(KEY, images, "none"), images)

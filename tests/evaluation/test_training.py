@@ -62,6 +62,25 @@ def test_the_jax_schedule_warms_up_and_decays():
     assert rates[1_000] == pytest.approx(3e-6, rel=1e-3)
 
 
+def test_sgd_is_pytorchs_and_is_made_anew_where_the_rate_drops():
+    """The loop of DC's code, written out, for three epochs of two steps and the one that it adds."""
+    recipe = Recipe("sgd", 0.1, 0.05, "drop", "none", False, batch=4, epochs=4)
+    assert (training.epoch_steps(recipe, 8), training.steps_of(recipe, 8)) == (2, 8)
+    optimiser = training.build_optimiser(recipe, 8, epoch=2)
+    gradients = np.random.default_rng(0).normal(size=(8, 3))
+    found, moments = jnp.zeros(3), optimiser.init(jnp.zeros(3))
+    wanted, rate, velocity = np.zeros(3), 0.1, np.zeros(3)
+    for index, gradient in enumerate(gradients):
+        updates, moments = optimiser.update(jnp.asarray(gradient, jnp.float32), moments, found)
+        found = optax.apply_updates(found, updates)
+        velocity = 0.9 * velocity + gradient + 0.05 * wanted
+        wanted = wanted - rate * velocity
+        if index == 2 * (3 // 2 + 2) - 1:  # after the epoch 3 // 2 + 1, counted from 0
+            rate, velocity = 0.01, np.zeros(3)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, err_msg=f"step {index}")
+    assert training.drop_step(301, 1) == 152
+
+
 def _squared(logits, labels):
     return 0.5 * jnp.mean(jnp.sum((logits - labels) ** 2, 1))
 

@@ -11,7 +11,7 @@ import pytest
 
 from fsdd.core import compilation
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.methods import bilevel, nfr, regression, streams
+from fsdd.methods import bilevel, class_batches, nfr, regression, streams
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
@@ -149,7 +149,7 @@ def test_the_start_is_balanced_and_without_repeats():
         jnp.asarray(np.eye(3)[labels] - 1 / 3, jnp.float32),
     )
     choose = jax.jit(bilevel.choose_start, static_argnums=(2, 3))
-    classes = bilevel.rows_by_class(labels, 3)
+    classes = class_batches.rows_by_class(labels, 3)
     seen = set()
     for seed in range(20):
         found = choose(real, classes, 3, 1, jax.random.key(seed))
@@ -169,7 +169,7 @@ def outer():
     labels = np.arange(60) % 3
     images = rng.normal(size=(60, *SHAPE)) + rng.normal(size=(3, *SHAPE))[labels]
     real = streams.Real(jnp.asarray(images, jnp.float32), jnp.asarray(np.eye(3)[labels] - 1 / 3, jnp.float32))
-    classes = bilevel.rows_by_class(labels, 3)
+    classes = class_batches.rows_by_class(labels, 3)
     optimiser = optax.adam(3e-3)
     fixed = {"objective": OBJECTIVE, "optimiser": optimiser, "inner": bilevel.Inner(steps=4, batch=30), "ipc": 1}
     variables = jax.tree.map(
@@ -204,6 +204,6 @@ def test_a_rare_class_starts_from_all_it_has():
     labels = np.array([0, 1, 0, 0, 1, 0, 2])
     images = np.arange(7, dtype=np.float32).reshape(7, 1, 1, 1)
     real = bilevel.Real(jnp.asarray(images), jnp.zeros((7, 3)))
-    start = bilevel.choose_start(real, bilevel.rows_by_class(labels, 3), 4, 1, jax.random.key(0))
+    start = bilevel.choose_start(real, class_batches.rows_by_class(labels, 3), 4, 1, jax.random.key(0))
     rows = np.asarray(start.images).reshape(3, 4).astype(int)
     assert [sorted(set(of_class)) for of_class in rows.tolist()] == [[0, 2, 3, 5], [1, 4], [6]]

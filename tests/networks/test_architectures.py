@@ -12,6 +12,7 @@ from fsdd.core import compilation
 from fsdd.networks import architectures, layers
 from fsdd.networks.alexnet import AlexNet
 from fsdd.networks.convnet import ConvNet
+from fsdd.networks.dc_convnet import DCConvNet
 from fsdd.networks.layers import Output
 from fsdd.networks.resnet import ResNet18
 from fsdd.networks.vgg import VGG11
@@ -55,6 +56,9 @@ def random_variables(network, images):
     "architecture, norm, classes, image_shape, parameters",
     [
         ("alexnet", "none", 10, (32, 32, 3), 9_728 + 614_592 + 442_624 + 442_560 + 331_968 + 3_073 * 10),
+        # Three convolutions with biases and norms, and 4 * 4 * 128 features: as counted in DC's code.
+        ("dc_convnet", "instance", 10, (32, 32, 3), 320_010),
+        ("dc_convnet", "instance", 100, (32, 32, 3), 504_420),
         ("alexnet", "batch", 10, (32, 32, 3), 1_872_202 + 2 * (128 + 3 * 192 + 256)),
         ("vgg11", "none", 100, (32, 32, 3), 9_225_610 + 513 * 90),
         ("vgg11", "batch", 10, (32, 32, 3), 9_231_114),
@@ -263,7 +267,10 @@ def test_bfloat16_keeps_float32_parameters(architecture):
 
 
 def test_registry_builds_what_it_names():
-    assert architectures.ARCHITECTURES == ("convnet", "alexnet", "vgg11", "resnet18")
+    assert architectures.ARCHITECTURES == ("convnet", "dc_convnet", "alexnet", "vgg11", "resnet18")
+    assert architectures.build("dc_convnet", 10, width=32, depth=2, norm="none") == DCConvNet(
+        10, 32, 2, "none", "lecun"
+    )
     assert architectures.build("convnet", 10) == ConvNet(10)
     assert architectures.build("convnet", 10, width=32, depth=2, norm="batch") == ConvNet(10, 32, 2, "batch")
     assert architectures.build("alexnet", 10) == AlexNet(10, 128)
@@ -327,3 +334,26 @@ def test_small_images_take_the_fast_way_and_the_same_values():
     # Sums of 9, 36 and 36 products, one after the other.
     np.testing.assert_allclose(usual, features, **sum_tolerance(81, np.abs(features).max()))
     assert str(jax.make_jaxpr(network.apply)(variables, images)).count("conv_general_dilated[") == 2
+
+
+def test_a_convolution_with_quick_gradients_is_one_to_the_second_derivative():
+    """On CPU; the gradient of a squared gradient reaches all that the two functions hand to each other."""
+
+    def plain(images, kernel):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(images, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=layout)
+
+    images, kernel = noise(2, 5, 3, 2), noise(3, 3, 2, 4, seed=1)
+    np.testing.assert_allclose(layers._same_conv(images, kernel), plain(images, kernel), rtol=1e-5, atol=1e-5)
+
+    def twice(conv):
+        def inner(images, kernel):
+            return jnp.sum(jnp.sin(conv(images, kernel)))
+
+        def outer(images, kernel):
+            return sum(jnp.sum(leaf**2) for leaf in jax.grad(inner, (0, 1))(images, kernel))
+
+        return jax.jit(jax.grad(outer, (0, 1)))(images, kernel)
+
+    for found, wanted in zip(twice(layers._same_conv), twice(plain), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)

@@ -10,7 +10,7 @@ from experiments.benchmarks.engine.bench import Case, program, repeated
 from experiments.benchmarks.engine.fresh import moving
 from experiments.benchmarks.engine.parts import CLASSES, SHAPE, Parts, start
 from fsdd.core.whitening import Whitening
-from fsdd.methods import bilevel, frepo, lanes, regression, translation
+from fsdd.methods import bilevel, class_batches, frepo, lanes, regression, translation
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Draw, Real
 from fsdd.networks.translator import Translator
@@ -74,7 +74,7 @@ def _bilevel(parts: Parts) -> Case:
     """One outer step of 10 images."""
     inner, objective = bilevel.Inner(parts.sizes.inner, batch=parts.sizes.batch), Objective(parts.network())
     real = _real(parts)
-    classes = bilevel.rows_by_class(np.argmax(real.labels, -1), CLASSES)
+    classes = class_batches.rows_by_class(np.argmax(real.labels, -1), CLASSES)
     state = regression.init(parts.variables(), parts.adam)
 
     def step(state, real, classes):

@@ -29,7 +29,7 @@ def _begin(context, ipc, before):
 
     from fsdd.core import compilation, descent
     from fsdd.distilling import moves, spaces
-    from fsdd.methods import bilevel, regression
+    from fsdd.methods import bilevel, class_batches, regression
 
     config, settings = context.config, context.config.bilevel
     optimiser = moves.build_optimiser(config, STAGE.name)
@@ -37,7 +37,7 @@ def _begin(context, ipc, before):
     inner = bilevel.Inner(
         settings.inner, settings.inner_optimiser, settings.inner_rate, settings.batch, settings.remat, unroll
     )
-    classes = bilevel.rows_by_class(context.data.train_labels, context.data.num_classes)
+    classes = class_batches.rows_by_class(context.data.train_labels, context.data.num_classes)
     fixed = {"objective": context.objective, "optimiser": optimiser, "inner": inner, "ipc": ipc * config.factor**2}
     step_key, last_key = jax.random.split(context.key(STAGE.name))
     near = bilevel.choose_images(context.real, settings.batch, last_key)
