@@ -6,6 +6,8 @@ _RENAMED = {"distill.uses": "distill.steps"}
 # Fields that could only contradict the one fixed network of `distill`.
 _REMOVED = ("distill.networks", "distill.group", "distill.real_images")
 _PROTOCOLS = {"torch": "frepo_torch", "jax": "frepo_jax", "best": "recommended", "plain": "plain_pixels"}
+# Fields that earlier versions lacked, each with the value by which those did what it says.
+_LATER = {"network.architecture": "convnet", "evaluate.length": "steps", "evaluate.epochs": 0}
 
 
 def modernise(fields: dict[str, Any]) -> dict[str, Any]:
@@ -14,6 +16,11 @@ def modernise(fields: dict[str, Any]) -> dict[str, Any]:
     if isinstance(known.get("protocol"), str):
         known["protocol"] = _PROTOCOLS.get(known["protocol"], known["protocol"])
     return known
+
+
+def without_later(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields without those that change nothing to what earlier versions did, for digests that they would change."""
+    return {name: value for name, value in fields.items() if name not in _LATER or value != _LATER[name]}
 
 
 def describe_change(name: str, value: Any = None) -> str | None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsdd.assembly import keys, scorers
+from fsdd.config import legacy
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.distilling.context import Context
 from fsdd.evaluation import training, training_sets
@@ -79,9 +80,10 @@ class Scorer:
             # What a protocol fills says it all.
             if field not in ("stages", "networks", "protocol")
         }
-        # So that what earlier versions scored is found: they had no such field, and did as if it were "steps".
-        if config.evaluate.steps or config.evaluate.length == "steps":
-            del fields["evaluate.length"]
+        if config.evaluate.steps:
+            del fields["evaluate.length"], fields["evaluate.epochs"]
+        # So that what earlier versions scored is found.
+        fields = legacy.without_later(fields)
         fields |= {"mirror": config.mirror, "data": context.origin.identity, "set": digest_set(synthetic)}
         return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest_json(fields)[:8]}"
 

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from fsdd.exports.formats import STANDARDISED, Format, loses_learned, standardised, torch_tensor
+from fsdd.exports.formats import DC, STANDARDISED, Format, loses_learned, torch_tensor
 from fsdd.io.stored_set import StoredSet
 
 
@@ -12,7 +12,7 @@ def write(stored: StoredSet, folder: pathlib.Path) -> None:
     import torch
 
     dataset = re.sub(r"\W+", "-", str(stored.provenance.get("dataset") or "set")).strip("-")
-    data = [[torch_tensor(standardised(stored)), torch_tensor(stored.classes)]]
+    data = [[torch_tensor(FORMAT.standardised(stored)), torch_tensor(stored.classes)]]
     torch.save({"data": data, "accs_all_exps": {}}, folder / f"res_fsdd_{dataset}_ConvNet_{stored.ipc}ipc.pt")
 
 
@@ -25,4 +25,5 @@ FORMAT = Format(
     "the class that each image was made for, int64 [n]",
     loses_learned,
     {"torch": "torch"},
+    constants=DC,
 )

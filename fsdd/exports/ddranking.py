@@ -9,7 +9,7 @@ import pathlib
 
 import numpy as np
 
-from fsdd.exports.formats import STANDARDISED, Format, loses_learned, standardised, torch_tensor
+from fsdd.exports.formats import MTT, STANDARDISED, Format, loses_learned, torch_tensor
 from fsdd.io.stored_set import StoredSet
 
 
@@ -27,7 +27,7 @@ def write(stored: StoredSet, folder: pathlib.Path) -> None:
     import torch
 
     tensors = {
-        "image_tensor": standardised(stored),
+        "image_tensor": FORMAT.standardised(stored),
         "hard_labels": stored.classes,
         "soft_labels": probabilities(stored.synthetic.labels),
     }
@@ -49,4 +49,5 @@ FORMAT = Format(
     "hard_labels: the class of each image, int64 [n]; soft_labels: probabilities, float32 [n, classes]",
     _loses,
     {"torch": "torch"},
+    constants=MTT,
 )

@@ -11,13 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from fsdd.config import dataset_names
+from fsdd.core.whitening import CONSTANTS
 from fsdd.errors import UserError
 from fsdd.io.stored_set import StoredSet
+
+ChannelStatistics = tuple[tuple[float, ...], tuple[float, ...]]
+# DC's figures, which DSA and DM share; MTT and DD-Ranking have those of CIFAR-10 for CIFAR-100 as well.
+DC = {"cifar10": CONSTANTS["dc_cifar10"], "cifar100": CONSTANTS["dc_cifar100"]}
+MTT = {name: CONSTANTS["dc_cifar10"] for name in DC}
 
 # Values of a set and what they mean, in the words of export.json.
 WHITENED = "whitened by the set's own whitening, float32, not clipped: test images have to be whitened in the same way"
 STANDARDISED = (
-    "(pixels - channel_mean) / channel_std by channel, float32, not clipped: as transforms.Normalize leaves test images"
+    "(pixels - channel_mean) / channel_std by channel, float32, not clipped: as transforms.Normalize leaves test images in "
+    "the code that reads them, which has figures of its own for CIFAR-10 and CIFAR-100; for others they are the set's"
 )
 EIGHT_BITS = "pixels, 8 bits a channel, clipped to [0, 1]"
 NOT_WHITENED = (
@@ -41,6 +49,7 @@ class Format:
         loses: what of the set is not in it, from the set.
         needs: modules that must be installed, and the extra of this package that brings each.
         is_whitened: whether a ZCA whitening is to be put beside its files, for test images.
+        constants: the channels' means and deviations by which the code that reads it standardises a data set, by name.
     """
 
     name: str
@@ -52,6 +61,22 @@ class Format:
     loses: Callable[[StoredSet], list[str]]
     needs: dict[str, str] = dataclasses.field(default_factory=dict)
     is_whitened: bool = False
+    constants: dict[str, ChannelStatistics] = dataclasses.field(default_factory=dict)
+
+    def channel_statistics(self, stored: StoredSet) -> tuple[np.ndarray, np.ndarray]:
+        """The channels' means and deviations, float32 `[c]` each, that standardised values of a set are in units of."""
+        whitening = stored.whitening
+        found = self.constants.get(dataset_names.own_name(str(stored.provenance.get("dataset"))).lower())
+        if found is None or len(found[0]) != len(whitening.channel_mean):
+            return whitening.channel_mean, whitening.channel_std
+        mean, std = np.float32(found)
+        return mean, std
+
+    def standardised(self, stored: StoredSet) -> np.ndarray:
+        """The images out of the space that they were learned in: float32 `[n, c, h, w]`, standardised by channel."""
+        images = np.asarray(stored.synthetic.decoded(stored.factor).images)
+        mean, std = self.channel_statistics(stored)
+        return channels_first((stored.whitening.invert(images) - mean) / std)
 
     def check_needs(self) -> None:
         """Check that what it needs is installed.
@@ -75,16 +100,6 @@ def formats() -> dict[str, Format]:
     )
     found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
     return {one.name: one for one in sorted(found, key=lambda one: one.name)}
-
-
-def standardised(stored: StoredSet) -> np.ndarray:
-    """The images out of the ZCA-whitened space, if they are in one: float32 `[n, c, h, w]`, standardised by channel."""
-    whitening = stored.whitening
-    images = np.asarray(stored.synthetic.decoded(stored.factor).images)
-    if whitening.kind == "zca":
-        pixels = whitening.invert(images)
-        images = (pixels - whitening.channel_mean) / whitening.channel_std
-    return channels_first(images)
 
 
 def channels_first(images: np.ndarray) -> np.ndarray:

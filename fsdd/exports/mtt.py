@@ -2,7 +2,7 @@
 
 import pathlib
 
-from fsdd.exports.formats import STANDARDISED, Format, loses_learned, standardised, torch_tensor
+from fsdd.exports.formats import MTT, STANDARDISED, Format, loses_learned, torch_tensor
 from fsdd.io.stored_set import StoredSet
 
 
@@ -10,7 +10,7 @@ def write(stored: StoredSet, folder: pathlib.Path) -> None:
     """The two files."""
     import torch
 
-    torch.save(torch_tensor(standardised(stored)), folder / "images_best.pt")
+    torch.save(torch_tensor(FORMAT.standardised(stored)), folder / "images_best.pt")
     torch.save(torch_tensor(stored.classes), folder / "labels_best.pt")
 
 
@@ -23,4 +23,5 @@ FORMAT = Format(
     "the class that each image was made for, int64 [n]",
     loses_learned,
     {"torch": "torch"},
+    constants=MTT,
 )

@@ -76,6 +76,7 @@ def export(stored: StoredSet | str | pathlib.Path, format: str, path: str | path
 def describe(stored: StoredSet, chosen: Format) -> dict[str, Any]:
     """What `export.json` says: the space of the values, the labels, and what is lost, with what was measured."""
     whitening, loses = stored.whitening, chosen.loses(stored)
+    mean, std = chosen.channel_statistics(stored)
     loss = loading_hint.loss_of(stored.provenance)
     return {
         "format": chosen.name,
@@ -84,8 +85,8 @@ def describe(stored: StoredSet, chosen: Format) -> dict[str, Any]:
         "images": {"values": chosen.space, "axes": chosen.layout, "count": len(stored.classes)},
         "labels": chosen.labels,
         "class_names": list(stored.class_names),
-        "channel_mean": whitening.channel_mean.tolist(),
-        "channel_std": whitening.channel_std.tolist(),
+        "channel_mean": mean.tolist(),
+        "channel_std": std.tolist(),
         "whitening": {
             "kind": whitening.kind,
             "formula": stored_files.formula(whitening.form),

@@ -9,6 +9,7 @@ import runs
 
 from fsdd import config as configs
 from fsdd import main
+from fsdd.config import legacy
 from fsdd.config.fields import ByProtocol, Field
 from fsdd.config.values import whole
 from fsdd.errors import UserError
@@ -238,3 +239,12 @@ def test_a_field_knows_whether_it_is_filled():
     assert not field.is_open
     assert dataclasses.replace(field, default=None).is_open
     assert isinstance(configs.default(), ml_collections.ConfigDict)
+
+
+def test_digests_forget_what_earlier_versions_did_anyway():
+    fields = configs.defaults()
+    kept = legacy.without_later(fields | {"evaluate.epochs": 301})
+    assert "network.architecture" not in kept and kept["evaluate.epochs"] == 301
+    # What is left out is what a config of those versions says today.
+    assert set(legacy._LATER) - {"evaluate.length"} <= set(fields)
+    assert all(fields[name] == value for name, value in legacy._LATER.items())

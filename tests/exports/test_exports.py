@@ -1,6 +1,7 @@
 """Exports, by what the files hold; where a format's tool is installed, as that tool reads them."""
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import os
@@ -111,7 +112,39 @@ def test_labels_as_probabilities():
 
 def test_standardised_images_of_a_standardised_set_are_its_own():
     stored = make("standardize")
-    np.testing.assert_array_equal(known.standardised(stored), stored.train_images.transpose(0, 3, 1, 2))
+    found = known.formats()["mtt"].standardised(stored)
+    np.testing.assert_allclose(found, stored.train_images.transpose(0, 3, 1, 2), atol=1e-5)
+
+
+# As the official codes, and DD-Ranking 0.2.0, standardise test images; MTT and DD-Ranking have one pair for both sets.
+TEN = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+HUNDRED = (0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "figures"),
+    [
+        ("dc", "cifar10", TEN),
+        ("dc", "cifar100:3.0.2", HUNDRED),
+        ("mtt", "cifar100", TEN),
+        ("ddranking", "cifar100", TEN),
+        ("dc", "photos/", None),
+    ],
+)
+def test_standardised_images_are_in_the_units_of_the_code_that_reads_them(name, dataset, figures):
+    stored = make()
+    stored = dataclasses.replace(stored, provenance=stored.provenance | {"dataset": dataset})
+    mean, std = figures or (stored.whitening.channel_mean, stored.whitening.channel_std)
+    chosen = known.formats()[name]
+    # What `transforms.Normalize` with these figures makes of the pixels, which may leave [0, 1].
+    pixels = stored.whitening.invert(stored.train_images).astype(np.float64)
+    expected = ((pixels - np.array(mean)) / np.array(std)).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(chosen.standardised(stored), expected, atol=1e-4)
+    says = writing.describe(stored, chosen)
+    np.testing.assert_allclose([says["channel_mean"], says["channel_std"]], [mean, std], rtol=1e-6)
+    # PNGs are nobody's units: what is said of them are the set's own figures.
+    folder = writing.describe(stored, known.formats()["imagefolder"])
+    assert folder["channel_mean"] == stored.whitening.channel_mean.tolist()
 
 
 @pytest.mark.parametrize("factor", [1, 2])
