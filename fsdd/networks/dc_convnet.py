@@ -37,7 +37,7 @@ class DCConvNet(nn.Module):
         """Features and logits of images `[n, h, w, c]`."""
         x = images
         for _ in range(self.depth):
-            x = layers.conv(x, self.width, self.initialisation, dtype=self.dtype, learns=True)
+            x = layers.conv(x, self.width, self.initialisation, dtype=self.dtype)
             x = nn.relu(layers.norm(x, self.norm, train))
             if min(x.shape[1:3]) > 1:
                 x = nn.avg_pool(x, (2, 2), (2, 2))

@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsdd.networks import convolutions
+
 INITIALISATIONS = ("lecun", "torch")
 NORMS = ("none", "batch", "instance")
 
@@ -46,91 +48,13 @@ def _initialisers(initialisation: str, fan_in: int) -> dict[str, Callable]:
 
 
 def conv(x: jax.Array, channels: int, initialisation: str, size: int = 3, stride: int = 1, bias: bool = True,
-         dtype=None, learns: bool = False) -> jax.Array:  # fmt: skip
-    """A convolution with "same" zero padding; call it inside a compact module.
-
-    `learns` is for networks whose gradients to the parameters are of many images (3x3 kernels at stride 1 alone): CPUs
-    then take them by products.
-    """
+         dtype=None) -> jax.Array:  # fmt: skip
+    """A convolution with "same" zero padding; call it inside a compact module."""
     fan_in = size * size * x.shape[-1]
-    special = None
-    if x.shape[1:3] == (2, 2):
-        special = _by_patches
-    elif learns and jax.default_backend() == "cpu":
-        special = _with_quick_gradients
     return nn.Conv(
         channels, (size, size), (stride, stride), padding=size // 2, use_bias=bias, dtype=dtype,
-        conv_general_dilated=special, **_initialisers(initialisation, fan_in),
+        conv_general_dilated=convolutions.choose(x.shape, size, stride), **_initialisers(initialisation, fan_in),
     )(x)  # fmt: skip
-
-
-def _by_patches(images: jax.Array, kernel: jax.Array, strides, padding, *, precision=None, **_) -> jax.Array:
-    """A convolution `[n, h, w, c]`, `[s, s, c, d]` -> `[n, h', w', d]` as one product of patches and kernel.
-
-    At 2x2 pixels XLA on CPU takes 8 to 60 times as long for its own.
-    """
-    padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
-    rows, columns = (padded.shape[1 + axis] - kernel.shape[axis] + 1 for axis in (0, 1))
-    patches = [
-        padded[:, i : i + rows : strides[0], j : j + columns : strides[1]]
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
-    ]
-    product = jnp.concatenate(patches, axis=-1)
-    return jnp.matmul(product, kernel.reshape(-1, kernel.shape[-1]), precision=precision)
-
-
-def _with_quick_gradients(images: jax.Array, kernel: jax.Array, *_, **__) -> jax.Array:
-    return _same_conv(images, kernel)
-
-
-@jax.custom_vjp
-def _same_conv(images: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A 3x3 convolution, `[n, h, w, c]`, `[3, 3, c, d]` -> `[n, h, w, d]`, whose gradients are `_correlate`'s.
-
-    For gradients to kernels XLA on CPU takes five times as long for its own convolutions. The two functions are each
-    other's derivatives, of any order.
-    """
-    layout = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(images, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=layout)
-
-
-@jax.custom_vjp
-def _correlate(images: jax.Array, outputs: jax.Array) -> jax.Array:
-    """Sums over all pixels of each neighbour times each output, `[n, h, w, c]`, `[n, h, w, d]` -> `[3, 3, c, d]`."""
-    height, width, channels = images.shape[1:]
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-
-    def row(i):
-        # Three neighbours at once: one product of all nine takes more memory, nine pass over the outputs more often.
-        patches = [padded[:, i : i + height, j : j + width] for j in range(3)]
-        product = jnp.tensordot(jnp.concatenate(patches, axis=-1), outputs, ((0, 1, 2), (0, 1, 2)))
-        return product.reshape(3, channels, -1)
-
-    return jnp.stack([row(i) for i in range(3)])
-
-
-def _turned(kernel: jax.Array) -> jax.Array:
-    """The kernel that takes outputs back to images."""
-    return kernel[::-1, ::-1].swapaxes(2, 3)
-
-
-def _keep(function: Callable) -> Callable:
-    return lambda first, second: (function(first, second), (first, second))
-
-
-def _conv_backward(kept, bar):
-    images, kernel = kept
-    return _same_conv(bar, _turned(kernel)), _correlate(images, bar)
-
-
-def _correlate_backward(kept, bar):
-    images, outputs = kept
-    return _same_conv(outputs, _turned(bar)), _same_conv(images, bar)
-
-
-_same_conv.defvjp(_keep(_same_conv), _conv_backward)
-_correlate.defvjp(_keep(_correlate), _correlate_backward)
 
 
 def dense(x: jax.Array, units: int, initialisation: str, dtype=None) -> jax.Array:

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fsdd.networks import convolutions
+
 
 class Translator(nn.Module):
     """Three Conv-BatchNorm-ReLU blocks and an output convolution.
@@ -41,10 +43,14 @@ class Translator(nn.Module):
                 x = nn.avg_pool(x, (self.stride, self.stride), (self.stride, self.stride))
             norm = nn.BatchNorm(use_running_average=not train, momentum=0.9)
             # No bias: the norm takes it away again, and Adam would make large steps of its gradient's rounding.
-            x = nn.relu(norm(nn.Conv(width, (3, 3), use_bias=False)(x), mask=mask))
+            x = nn.relu(norm(_conv(x, width, use_bias=False), mask=mask))
             if block == 1 and self.stride > 1:
                 x = jnp.repeat(jnp.repeat(x, self.stride, 1), self.stride, 2)
         start = nn.initializers.zeros_init() if self.residual else nn.initializers.lecun_normal()
-        x = nn.Conv(self.channels, (3, 3), kernel_init=start)(x)
+        x = _conv(x, self.channels, kernel_init=start)
         x = jnp.mean(x, axis=-1, keepdims=True) if grey else x
         return images + x if self.residual else x
+
+
+def _conv(x: jax.Array, channels: int, **options) -> jax.Array:
+    return nn.Conv(channels, (3, 3), conv_general_dilated=convolutions.choose(x.shape, 3, 1), **options)(x)

@@ -9,7 +9,7 @@ import pytest
 from tolerances import sum_tolerance
 
 from fsdd.core import compilation
-from fsdd.networks import architectures, layers
+from fsdd.networks import architectures, convolutions
 from fsdd.networks.alexnet import AlexNet
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.dc_convnet import DCConvNet
@@ -289,71 +289,14 @@ def test_unknown_names_are_refused():
         shapes(architectures.build("resnet18", 10, initialisation="xavier"), (8, 8, 1))
 
 
-@pytest.mark.parametrize(
-    ("side", "stride", "size"),
-    [(1, 1, 3), (2, 1, 1), (2, 2, 1), (2, 1, 3), (2, 2, 3), (2, 1, 5), (5, 2, 3), (5, 1, 5), (5, 2, 5)],
-)
-def test_a_convolution_by_patches_is_a_convolution(side, stride, size):
-    """In plain NumPy; it is linear in images and in kernels, so that gradients follow from its values."""
-    images, kernel = noise(3, side, side, 4), noise(size, size, 4, 6, seed=1)
-    wanted = numpy_conv(images.astype(np.float64), {"kernel": kernel}, stride)
-    weights = noise(*wanted.shape, seed=2)
-    pads = [(size // 2, size // 2)] * 2
-
-    @compilation.jit
-    def convolve(images, kernel):
-        def weighted(images, kernel):
-            found = layers._by_patches(images, kernel, (stride, stride), pads)
-            return jnp.sum(weights * found), found
-
-        return jax.grad(weighted, (0, 1), has_aux=True)(images, kernel)
-
-    gradients, found = convolve(images, kernel)
-    close = sum_tolerance(4 * size**2, np.sqrt(4 * size**2))
-    np.testing.assert_allclose(found, wanted, **close)
-    other, other_kernel = noise(*images.shape, seed=3), noise(*kernel.shape, seed=4)
-    for gradient, direction, moved in (
-        (gradients[0], other, numpy_conv(other.astype(np.float64), {"kernel": kernel}, stride)),
-        (gradients[1], other_kernel, numpy_conv(images.astype(np.float64), {"kernel": other_kernel}, stride)),
-    ):
-        slope = np.sum(weights * moved)
-        magnitude = np.linalg.norm(weights * moved)
-        np.testing.assert_allclose(
-            np.vdot(np.asarray(gradient, np.float64), direction), slope, **sum_tolerance(4 * size**2, magnitude)
-        )
-
-
 def test_small_images_take_the_fast_way_and_the_same_values():
     """The last block of a ConvNet sees 8x8 images as 2x2."""
     network, images = ConvNet(3, width=4, depth=3), noise(2, 8, 8, 1)
     variables = random_variables(network, images)
     features = compilation.jit(network.apply)(variables, images).features
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layers, "_by_patches", None)  # Flax's own
+        patch.setattr(convolutions, "choose", lambda *_: None)  # Flax's own
         usual = compilation.jit(lambda *given: network.apply(*given))(variables, images).features
     # Sums of 9, 36 and 36 products, one after the other.
     np.testing.assert_allclose(usual, features, **sum_tolerance(81, np.abs(features).max()))
     assert str(jax.make_jaxpr(network.apply)(variables, images)).count("conv_general_dilated[") == 2
-
-
-def test_a_convolution_with_quick_gradients_is_one_to_the_second_derivative():
-    """On CPU; the gradient of a squared gradient reaches all that the two functions hand to each other."""
-
-    def plain(images, kernel):
-        layout = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(images, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=layout)
-
-    images, kernel = noise(2, 5, 3, 2), noise(3, 3, 2, 4, seed=1)
-    np.testing.assert_allclose(layers._same_conv(images, kernel), plain(images, kernel), rtol=1e-5, atol=1e-5)
-
-    def twice(conv):
-        def inner(images, kernel):
-            return jnp.sum(jnp.sin(conv(images, kernel)))
-
-        def outer(images, kernel):
-            return sum(jnp.sum(leaf**2) for leaf in jax.grad(inner, (0, 1))(images, kernel))
-
-        return jax.jit(jax.grad(outer, (0, 1)))(images, kernel)
-
-    for found, wanted in zip(twice(layers._same_conv), twice(plain), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
