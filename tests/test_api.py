@@ -184,6 +184,7 @@ def test_images_are_whitened_as_the_set_was(made):
             stored.whiten(images)
 
 
+@pytest.mark.whole
 def test_a_protocol_that_is_given_replaces_the_runs(made):
     _, stored = made
     ours = fsdd.evaluate(stored, *DATA[2:])

@@ -29,7 +29,7 @@ ALLOWED = {
     "pretraining": BELOW_RUNS,
     "api": {*BELOW_RUNS, "distilling", "pretraining"},
     "integrations": {"api", "core", "data", "io"},
-    "exports": {"core", "integrations", "io"},
+    "exports": {"config", "core", "integrations", "io"},
     # The command of exports.
     "export": {"exports"},
     # It connects the processes of a job, and looks into stores.

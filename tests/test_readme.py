@@ -59,6 +59,7 @@ def photos(tmp_path, monkeypatch):
     return tmp_path / "photos"
 
 
+@pytest.mark.whole
 def test_the_python_of_the_readme_runs(photos):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     small = block.replace("ipc=10, image_size=32", f"fields={TINY!r}")

@@ -53,4 +53,5 @@ class Translator(nn.Module):
 
 
 def _conv(x: jax.Array, channels: int, **options) -> jax.Array:
-    return nn.Conv(channels, (3, 3), conv_general_dilated=convolutions.choose(x.shape, 3, 1), **options)(x)
+    special = convolutions.choose(x.shape, 3, 1)
+    return nn.Conv(channels, (3, 3), padding=1, conv_general_dilated=special, **options)(x)

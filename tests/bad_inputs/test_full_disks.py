@@ -14,7 +14,7 @@ FULL_DISKS = {
 }
 
 
-@pytest.mark.slow  # full disks, each in a process of its own
+@pytest.mark.whole  # full disks, each in a process of its own
 @pytest.mark.parametrize("case", FULL_DISKS)
 def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(place, tmp_path, case):
     values, blocks, file = FULL_DISKS[case]

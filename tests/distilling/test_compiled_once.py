@@ -36,8 +36,8 @@ def stored():
 OWN = {"distill": 1, "refine": 1, "translate": 2, "frepo": 2, "bilevel": 3}
 
 
-# Those that compile for long are slow.
-_STAGES = [pytest.param(name, marks=pytest.mark.slow) if name in ("bilevel", "frepo") else name for name in OWN]
+_MARKS = {"bilevel": pytest.mark.slow, "frepo": pytest.mark.slow, "translate": pytest.mark.whole}
+_STAGES = [pytest.param(name, marks=_MARKS.get(name, ())) for name in OWN]
 
 
 @pytest.mark.parametrize("stage", _STAGES)

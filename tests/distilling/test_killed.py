@@ -51,7 +51,7 @@ def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-@pytest.mark.slow  # kills
+@pytest.mark.whole  # kills
 def test_killed_at_random_moments_of_every_stage(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     jobs.finish(jobs.start(FLAGS, whole))

@@ -30,7 +30,9 @@ def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name in kept}
 
 
-@pytest.mark.parametrize("old", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize(
+    "old", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.whole)]
+)
 def test_a_run_goes_on_with_data_that_moved(tmp_path, arrays, monkeypatch, old, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()

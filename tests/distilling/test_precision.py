@@ -7,6 +7,7 @@ import runs
 FIELDS = runs.TINY | {"stages": ("distill",), "evaluate.networks": 1, "evaluate.steps": 5, "evaluate.policy": "dsa"}
 
 
+@pytest.mark.whole
 def test_double_precision_around_a_run_changes_nothing(tmp_path):
     plain = runs.run(runs.default(FIELDS), tmp_path / "plain")
     with jax.enable_x64(True):

@@ -92,6 +92,7 @@ def _take(folder: pathlib.Path, found) -> None:
     found.put([claims.take(index) for index in (0, 1)])
 
 
+@pytest.mark.whole
 def test_claims_outlive_other_claims_of_their_process(tmp_path):
     """POSIX drops all locks of a process on a file when it closes any of its descriptors of that file."""
     mine, other = store.Claims(tmp_path), store.Claims(tmp_path)

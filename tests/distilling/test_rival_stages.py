@@ -10,6 +10,7 @@ from fsdd.distilling import estimate
 from fsdd.io import checkpoint, report
 from fsdd.io.stored_files import load
 
+pytestmark = pytest.mark.whole
 # Without its augmentation, dsa is dc.
 METHODS = ("dm", "dsa")
 

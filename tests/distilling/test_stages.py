@@ -42,6 +42,7 @@ def test_sets_on_the_way_are_kept_scored_and_timed(pooled):
     assert np.abs(kept - last).max() > 1e-3
 
 
+@pytest.mark.whole
 def test_a_set_on_the_way_is_what_fewer_steps_leave(tmp_path):
     """The rate's schedule aside: here it is constant."""
     for steps, stages in ((8, ("distill@4",)), (4, ())):
@@ -120,6 +121,7 @@ def _replace_set(folder):
     np.savez(folder / "set.npz", **changed)
 
 
+@pytest.mark.whole
 def test_what_stands_on_a_set_does_not_outlive_it(tmp_path):
     fields = {"refine__networks": 2, "refine__uses": 1, "refine__real_images": 32}
     first = _run(tmp_path, stages=("distill",), evaluate__steps=40)["evaluations"][0]
@@ -132,6 +134,7 @@ def test_what_stands_on_a_set_does_not_outlive_it(tmp_path):
         _run(tmp_path, stages=("distill", "refine"), evaluate__networks=0, **fields)
 
 
+@pytest.mark.whole
 def test_several_networks_at_once_score_as_one_by_one(tmp_path):
     fields = {"stages": (), "evaluate__networks": 3, "evaluate__steps": 40}
     scores = [_run(tmp_path / str(some), compute__networks_at_once=some, **fields)["evaluations"] for some in (1, 2)]
@@ -153,6 +156,7 @@ def test_many_steps_a_dispatch_learn_the_same_space_and_the_same_autoencoder(tmp
         np.testing.assert_allclose(many, one, atol=1e-3)
 
 
+@pytest.mark.whole
 def test_sets_are_kept_whatever_steps_a_dispatch_could_take(tmp_path):
     """A mark that is in the middle of what a dispatch would take, and of what a network serves."""
     stream = {"refine__networks": 3, "refine__uses": 4, "refine__group": 1, "refine__real_images": 32}
@@ -164,6 +168,7 @@ def test_sets_are_kept_whatever_steps_a_dispatch_could_take(tmp_path):
         np.testing.assert_allclose(many, one, atol=1e-4)
 
 
+@pytest.mark.whole
 def test_the_time_of_an_autoencoder_is_its_stages(tmp_path):
     fields = {"translate__init": "autoencoder", "translate__networks": 3}
     fields |= {

@@ -52,6 +52,7 @@ def smoke(tmp_path_factory):
     return folder
 
 
+@pytest.mark.whole
 def test_a_smoke_test_leaves_a_table_a_picture_and_results(smoke):
     results = cells.load("smoke", smoke / "cells_smoke.json")
     assert set(results) == {f"digits_ipc1_{row}" for row in ROWS}
@@ -65,6 +66,7 @@ def test_a_smoke_test_leaves_a_table_a_picture_and_results(smoke):
     assert (smoke / "table3_smoke_digits_ipc1.png").read_bytes()[:4] == PNG
 
 
+@pytest.mark.whole
 def test_a_table_and_its_place_are_printed_when_all_its_cells_are_there(smoke, monkeypatch, capsys):
     places = ["--scale=smoke", f"--root={smoke / 'nothing'}", f"--out={smoke / 'cells_smoke.json'}"]
     call(monkeypatch, table_3, *places, "--rows", *ROWS)
@@ -87,6 +89,7 @@ def test_the_table_of_the_repository_lies_on_its_page(monkeypatch, capsys):
     assert {page: page.read_text() for page in pages} == pages
 
 
+@pytest.mark.whole
 def test_sets_are_scored_by_other_architectures_and_done_ones_not_again(smoke, tmp_path, monkeypatch, capsys):
     arguments = ["--scale=smoke", f"--root={smoke}", f"--out={tmp_path / 'out.json'}", "--rows", "one_net"]
     arguments += ["--networks=1", "--architectures", "alexnet"]
@@ -99,6 +102,7 @@ def test_sets_are_scored_by_other_architectures_and_done_ones_not_again(smoke, t
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.whole
 def test_figures_are_drawn_from_what_table_3_left(smoke, tmp_path, monkeypatch):
     places = ["--scale=smoke", "--dataset=digits", f"--root={smoke}", f"--out={tmp_path}"]
     call(monkeypatch, figure3.main, *places)

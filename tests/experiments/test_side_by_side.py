@@ -52,6 +52,7 @@ def test_each_start_moves_as_a_stage_moves_it_alone(setting):
         assert not np.allclose(made.labels, source.labels)
 
 
+@pytest.mark.whole
 def test_several_networks_make_one_step_of_their_mean_loss(setting):
     context, sources, draws = setting
     held = Variant("images", "images", rate=1e-2, networks=2)
@@ -66,6 +67,7 @@ def test_several_networks_make_one_step_of_their_mean_loss(setting):
     assert float(jnp.max(jnp.abs(racer.sets()[0].images - first.images))) == pytest.approx(1e-2, rel=1e-3)
 
 
+@pytest.mark.whole
 def test_labels_that_are_held_stay(setting):
     context, sources, (draw, _) = setting
     racer = side_by_side.Racer(Variant("held", width=8, rate=1e-2, labels=False), context, sources, 2, {})

@@ -32,6 +32,7 @@ FIELDS = {
     "translator.widths": (8, 8, 8),
 }
 
+pytestmark = pytest.mark.whole
 # LAMB's steps are as large as the rate times what moves: within a few that is no number.
 DIVERGING = {"optimiser": "lamb", "rate": 1000.0, "final": 1.0, "warmup": 0.0}
 

@@ -76,7 +76,7 @@ def whole(stored, tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-@pytest.mark.slow  # processes with several devices
+@pytest.mark.whole  # processes with several devices
 @pytest.mark.parametrize("devices", [2, 8])
 def test_devices_change_roundings_alone(stored, whole, tmp_path, devices):
     """Gradients are summed in another order."""
@@ -85,7 +85,7 @@ def test_devices_change_roundings_alone(stored, whole, tmp_path, devices):
     _assert_close(whole, tmp_path)
 
 
-@pytest.mark.slow  # several processes
+@pytest.mark.whole  # several processes
 def test_a_job_of_two_processes_caches_and_takes_steps_together(tmp_path, whole):
     both = [flag for flag in FLAGS if not flag.startswith("--stage")]
     jobs.finish(*(jobs.start([*both, *member], tmp_path) for member in jobs.members(2)))
@@ -93,7 +93,7 @@ def test_a_job_of_two_processes_caches_and_takes_steps_together(tmp_path, whole)
     assert not (tmp_path / "pretrain" / "checkpoints").exists()
 
 
-@pytest.mark.slow  # kills
+@pytest.mark.whole  # kills
 def test_killed_at_random_moments(stored, whole, tmp_path):
     """Bit for bit: every kill meets a running process."""
     hits, run = 0, tmp_path / "run"

@@ -156,6 +156,7 @@ def _claims_elsewhere(folder: pathlib.Path) -> list[bool]:
     return answer
 
 
+@pytest.mark.whole
 def test_claims_exclude_other_processes_until_they_are_given_back(tmp_path):
     claims = store.Claims(tmp_path)
     assert claims.take(0) and claims.take(2)
