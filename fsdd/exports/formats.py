@@ -25,7 +25,7 @@ MTT = {name: CONSTANTS["dc_cifar10"] for name in DC}
 WHITENED = "whitened by the set's own whitening, float32, not clipped: test images have to be whitened in the same way"
 STANDARDISED = (
     "(pixels - channel_mean) / channel_std by channel, float32, not clipped: as transforms.Normalize leaves test "
-    "images in the code that reads them, which has figures for CIFAR-10 and CIFAR-100; for others the set's are taken"
+    "images in the code that reads them, which has figures for CIFAR-10 and CIFAR-100; others have the set's own"
 )
 EIGHT_BITS = "pixels, 8 bits a channel, clipped to [0, 1]"
 NOT_WHITENED = (

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 import runs
 
 FIELDS = runs.TINY | {"stages": ("distill",), "evaluate.networks": 1, "evaluate.steps": 5, "evaluate.policy": "dsa"}
