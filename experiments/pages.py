@@ -9,10 +9,10 @@ behind it, as `37.3 ± 1.0<!--one_net/one_net_best_seed0-->`; `experiments.recor
 import re
 
 from experiments import cells, records
-from experiments.benchmarks import caching, factoring, halves, memory, precision, steps
+from experiments.benchmarks import caching, convolutions, factoring, halves, memory, precision, steps
 from experiments.benchmarks.engine import bench
 from experiments.paper import figure4c, figure5, table2, table3, table4
-from experiments.studies import pretraining, scale, side_by_side, sweeps, unseen
+from experiments.studies import pretraining, scale, side_by_side, starts, sweeps, unseen
 
 _SWEEPS = ("one_net", "adaptation", "refine")
 
@@ -30,6 +30,7 @@ TABLES = {
     "plain": sweeps.plain_table,
     "unseen": unseen.markdown,
     "scale": scale.markdown,
+    "starts": starts.markdown,
     "side_by_side_ipc1": lambda: side_by_side.markdown(1),
     "side_by_side_ipc10": lambda: side_by_side.markdown(10),
     "pretraining": pretraining.markdown,
@@ -37,6 +38,7 @@ TABLES = {
     "tiny_imagenet32_torch": lambda: pretraining.learning_curve("tiny_imagenet32_torch", 1000),
     "steps": steps.markdown,
     "engine": bench.markdown,
+    "convolutions": convolutions.markdown,
     "factoring": factoring.markdown,
     "memory": memory.markdown,
     "unrolled": memory.unrolled_table,
