@@ -12,7 +12,7 @@ from experiments import cells, records
 from experiments.benchmarks import caching, convolutions, factoring, halves, memory, precision, steps
 from experiments.benchmarks.engine import bench
 from experiments.paper import figure4c, figure5, table2, table3, table4
-from experiments.studies import pretraining, scale, side_by_side, starts, sweeps, unseen
+from experiments.studies import pretraining, scale, side_by_side, sweeps, unseen
 
 _SWEEPS = ("one_net", "adaptation", "refine")
 
@@ -30,7 +30,6 @@ TABLES = {
     "plain": sweeps.plain_table,
     "unseen": unseen.markdown,
     "scale": scale.markdown,
-    "starts": starts.markdown,
     "side_by_side_ipc1": lambda: side_by_side.markdown(1),
     "side_by_side_ipc10": lambda: side_by_side.markdown(10),
     "pretraining": pretraining.markdown,
