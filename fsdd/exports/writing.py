@@ -89,6 +89,8 @@ def describe(stored: StoredSet, chosen: Format) -> dict[str, Any]:
         "channel_std": std.tolist(),
         "whitening": {
             "kind": whitening.kind,
+            "channel_mean": whitening.channel_mean.tolist(),
+            "channel_std": whitening.channel_std.tolist(),
             "formula": stored_files.formula(whitening.form),
             "flattening": "h, w, c: channels last, and fastest",
         },

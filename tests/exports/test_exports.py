@@ -142,6 +142,8 @@ def test_standardised_images_are_in_the_units_of_the_code_that_reads_them(name, 
     np.testing.assert_allclose(chosen.standardised(stored), expected, atol=1e-4)
     says = writing.describe(stored, chosen)
     np.testing.assert_allclose([says["channel_mean"], says["channel_std"]], [mean, std], rtol=1e-6)
+    # What it was learned in is said by figures of its own.
+    assert says["whitening"]["channel_std"] == stored.whitening.channel_std.tolist()
     # PNGs are nobody's units: what is said of them are the set's own figures.
     folder = writing.describe(stored, known.formats()["imagefolder"])
     assert folder["channel_mean"] == stored.whitening.channel_mean.tolist()

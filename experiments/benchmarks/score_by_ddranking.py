@@ -2,7 +2,7 @@
 
     python -m fsdd.export RUN --format=ddranking --out=EXPORT
     python -m venv other && other/bin/pip install ddranking
-    other/bin/python experiments/benchmarks/ddranking.py EXPORT --dataset=CIFAR10 --data=FOLDER
+    other/bin/python experiments/benchmarks/score_by_ddranking.py EXPORT --dataset=CIFAR10 --data=FOLDER
 
 DD-Ranking 0.2.0 wants a NumPy below 2, which JAX does not: this file imports nothing of this package. FOLDER is where
 torchvision keeps CIFAR's python version, or will. Training on all real images takes a GPU: `--real_accuracy` is what
@@ -18,9 +18,10 @@ import torch
 from ddranking.metrics import LabelRobustScoreHard
 from ddranking.metrics import hard_label as metrics
 
+# DSA's own figures, a draw for each image, by the names that DD-Ranking has for them.
 DSA = {
-    "prob_flip": 0.5, "ratio_rotate": 15.0, "saturation": 2.0, "brightness": 1.0, "contrast": 0.5,
-    "ratio_scale": 1.2, "ratio_crop_pad": 0.125, "ratio_cutout": 0.5,
+    "flip": 0.5, "rotate": 15.0, "saturation": 2.0, "brightness": 1.0, "contrast": 0.5, "scale": 1.2, "crop": 0.125,
+    "cutout": 0.5,
 }  # fmt: skip
 
 
