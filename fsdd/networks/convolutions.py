@@ -45,6 +45,10 @@ def same(images: jax.Array, kernel: jax.Array) -> jax.Array:
 
     XLA on CPU takes up to five times as long as `correlate` for the gradient of its own to the kernel.
     """
+    return _convolve(images, kernel)
+
+
+def _convolve(images: jax.Array, kernel: jax.Array) -> jax.Array:
     layout = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(images, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=layout)
 
@@ -53,7 +57,7 @@ def same(images: jax.Array, kernel: jax.Array) -> jax.Array:
 def transposed(outputs: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution back, `[n, h, w, d]`, `[3, 3, c, d]` -> `[n, h, w, c]`."""
     images = jax.ShapeDtypeStruct((*outputs.shape[:3], kernel.shape[2]), outputs.dtype)
-    return jax.linear_transpose(lambda images: same.fun(images, kernel), images)(outputs)[0]
+    return jax.linear_transpose(lambda images: _convolve(images, kernel), images)(outputs)[0]
 
 
 @jax.custom_vjp
