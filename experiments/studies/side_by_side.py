@@ -302,12 +302,17 @@ def build_context(arguments: argparse.Namespace) -> Context:
     return contexts.prepare(configs.resolve(config), arguments.root / f"ipc{arguments.ipc}_start0")
 
 
+def reseed(context: Context, seed: int) -> Context:
+    """The same data and networks with another seed: other real images, batches and evaluation networks."""
+    config = configs.default()
+    config.update_from_flattened_dict(configs.flat(context.config) | {"seed": seed, "stages": None})
+    return dataclasses.replace(context, config=configs.resolve(config))
+
+
 def distil(context: Context, start: int) -> SyntheticSet:
     """`1 Net` from one start, or what is stored of it."""
-    config = configs.default()
-    config.update_from_flattened_dict(configs.flat(context.config) | {"seed": start, "stages": None})
     folder = context.folder.with_name(f"{context.folder.name[:-1]}{start}")
-    seeded = dataclasses.replace(context, config=configs.resolve(config), folder=folder)
+    seeded = dataclasses.replace(reseed(context, start), folder=folder)
     workdir.create(folder)
     return pipeline.run_stages(seeded)["distill"]
 

@@ -22,14 +22,15 @@ import numpy as np
 import scipy.stats
 
 from experiments import records
-from experiments.studies import held_out
+from experiments.studies import held_out, side_by_side
 from fsdd import config as configs
 from fsdd.assembly import environment, keys, scorers
-from fsdd.core import descent, synthetic_set
+from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.distilling import context as contexts
-from fsdd.distilling import moves
+from fsdd.distilling import moves, starts
 from fsdd.distilling.context import Context
+from fsdd.distilling.stages import distill
 from fsdd.evaluation import training
 from fsdd.io import progress, provenance, workdir
 from fsdd.methods import distillation, streams
@@ -56,7 +57,7 @@ class Mover:
 
     def __call__(self, before: SyntheticSet) -> SyntheticSet:
         """The set after the last step."""
-        steps, done, last = self._stream.steps, 0, descent.init(jax.tree.map(jnp.copy, before), self._optimiser)
+        steps, done, last = self._stream.steps, 0, moves.begin_set(before, self._optimiser)
         taken = self._loop.run(last, steps, self._group, self._batch_key, dispatch=self._dispatch)
         with progress.bar(self._name, steps) as bar:
             for position, state, metrics in taken:
@@ -69,10 +70,9 @@ class Mover:
 def build_movers(context: Context) -> dict[str, Mover]:
     """The stages of the recipe: `1 Net`, and refinement."""
     config = context.config
-    one = streams.Stream(1, config.distill.steps, batch=config.distill.batch, chunk=config.compute.chunk)
     many, key = moves.build_stream(context, "refine"), jax.random.fold_in(context.key("refine"), 0)
     return {
-        "distill": Mover(context, "distill", one, keys.fixed_network_key(config)),
+        "distill": Mover(context, "distill", distill.build_stream(context), keys.fixed_network_key(config)),
         "refine": Mover(context, "refine", many, key),
     }
 
@@ -85,15 +85,6 @@ def build_context(arguments: argparse.Namespace) -> Context:
         fields |= {"dataset": "digits", "network.width": 4, "refine.networks": 2, "evaluate.steps": 4}
     config.update_from_flattened_dict(fields)
     return contexts.prepare(configs.resolve(config), arguments.root)
-
-
-def choose(context: Context, seed: int) -> SyntheticSet:
-    """The set of real images that a run with this seed starts from."""
-    config, data = context.config, context.data
-    chosen = synthetic_set.choose_real(data.train_labels, data.num_classes, config.ipc, seed)
-    return synthetic_set.from_real(
-        context.real.images, data.train_labels, chosen, data.num_classes, 1, config.objective.flip, seed
-    )
 
 
 def build_judge(context: Context, networks: int, images: int = 2000) -> held_out.Judge:
@@ -122,7 +113,7 @@ def measure(context: Context, arguments: argparse.Namespace, done: set[int]) -> 
     for seed in range(arguments.count):
         if seed in done:
             continue
-        synthetic, row = choose(context, seed), {"seed": seed}
+        synthetic, row = starts.choose_start(side_by_side.reseed(context, seed), 1), {"seed": seed}
         for name in STAGES:
             synthetic = stages[name](synthetic) if name in stages else synthetic
             row[name] = judge(synthetic)

@@ -148,13 +148,17 @@ def move_images(
     step = functools.partial(distillation.step, objective=context.objective, optimiser=optimiser)
     keys = networks_key, jax.random.fold_in(context.key(stage), 1)
     return Move(
-        # The state is donated, and the set before it is still needed.
-        state=descent.init(jax.tree.map(jnp.copy, before), optimiser),
+        state=begin_set(before, optimiser),
         run=run_on_stream(context, stream, keys, step, fixed=fixed),
         set_of=lambda state: state.moving,
         networks=lambda _: stream.networks,
         together=stream.group_steps,
     )
+
+
+def begin_set(before: SyntheticSet, optimiser: optax.GradientTransformation) -> descent.State:
+    """The state of a set that moves, of its own arrays: it is donated, and the set before it is still needed."""
+    return descent.init(jax.tree.map(jnp.copy, before), optimiser)
 
 
 def build_optimiser(config: Resolved, stage: str) -> optax.GradientTransformation:

@@ -13,9 +13,6 @@ from fsdd.errors import UserError
 from fsdd.pretraining.cache import Cache
 from fsdd.pretraining.store import Cached
 
-# What training takes: the images that a subset was distilled on, or others.
-CHOICES = ("own", "unseen")
-
 
 @dataclasses.dataclass(frozen=True)
 class Pool:

@@ -80,11 +80,8 @@ def _run(context, stage, sets):
 
 
 def _begin(stage, context, ipc, before):
-    import jax
-    import jax.numpy as jnp
     import optax
 
-    from fsdd.core import descent
     from fsdd.distilling import moves
     from fsdd.methods import class_batches, gradient_matching, optimisers
 
@@ -107,8 +104,7 @@ def _begin(stage, context, ipc, before):
         return programs.run(state, settings.steps, *given, start=start, dispatch=config.compute.dispatch)
 
     return moves.Move(
-        # The state is donated, and the set before it is still needed.
-        state=descent.init(jax.tree.map(jnp.copy, before), optimiser),
+        state=moves.begin_set(before, optimiser),
         run=run,
         set_of=lambda state: state.moving,
         networks=lambda _: settings.steps,

@@ -16,13 +16,12 @@ def _run(context, sets):
     return moves.run_each(context, STAGE.name, sets, _begin)
 
 
-def _begin(context, ipc, before):
-    from fsdd.assembly import keys
-    from fsdd.distilling import moves, spaces
+def build_stream(context):
+    """The one network that serves all steps, a `streams.Stream`."""
     from fsdd.methods import streams
 
     config, settings = context.config, context.config.distill
-    stream = streams.Stream(
+    return streams.Stream(
         networks=1,
         uses=settings.steps,
         batch=settings.batch,
@@ -30,6 +29,13 @@ def _begin(context, ipc, before):
         cache_dtype=config.network.cache_dtype,
         balanced=context.is_balanced,
     )
+
+
+def _begin(context, ipc, before):
+    from fsdd.assembly import keys
+    from fsdd.distilling import moves, spaces
+
+    config, stream = context.config, build_stream(context)
     learned = spaces.read_learned(context, ipc) if "bilevel" in config.stages else None
     return moves.move_images(context, STAGE.name, before, stream, keys.fixed_network_key(config), learned)
 

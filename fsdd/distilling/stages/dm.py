@@ -18,7 +18,6 @@ def _run(context, sets):
 
 def _begin(context, ipc, before):
     import jax
-    import jax.numpy as jnp
     import optax
 
     from fsdd.core import descent
@@ -45,8 +44,7 @@ def _begin(context, ipc, before):
 
     loop = descent.Loop(step)
     return moves.Move(
-        # The state is donated, and the set before it is still needed.
-        state=descent.init(jax.tree.map(jnp.copy, before), optimiser),
+        state=moves.begin_set(before, optimiser),
         run=lambda state, **where: loop.run(state, settings.steps, *given, **where),
         set_of=lambda state: state.moving,
         networks=lambda _: settings.steps,
