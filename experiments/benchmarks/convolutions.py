@@ -69,13 +69,13 @@ def build(step: str, count: int) -> Callable[[], None]:
         draw = streams.Draw(variables, features, _synthetic(REAL).labels)
         if step == "distil":
             moved = functools.partial(distillation.step, objective=objective, optimiser=adam)
-            state, given = descent.init(synthetic, adam), (draw,)
+            state, given = descent.init(synthetic, adam), ((draw,),)
         else:
             translator, moving = Translator(), translation.build_optimiser(adam, adam)
             settings = {"translator": translator, "objective": objective, "optimiser": moving}
             moved = functools.partial(translation.step, **settings)
             state = translation.init(translation.fresh(translator, key, SHAPE), (synthetic,), moving)
-            given = draw, (synthetic,)
+            given = (draw,), (synthetic,)
         loop = descent.Loop(lambda state, _, *given: moved(state, *given))
     many, kept = loop.many(1), [jax.tree.map(jnp.copy, state)]
 

@@ -45,7 +45,7 @@ def measure(ipc: int, side: int) -> dict:
     moving = translation.build_optimiser(adam, adam)
     adapt = functools.partial(translation.step, translator=translator, objective=objective, optimiser=moving)
     translating = jax.eval_shape(lambda: translation.init(translation.fresh(translator, key, shape), (source,), moving))
-    found = {"distill": _bytes(distil, state, draw), "translate": _bytes(adapt, translating, draw, (source,))}
+    found = {"distill": _bytes(distil, state, (draw,)), "translate": _bytes(adapt, translating, (draw,), (source,))}
     kept = 4 * (TARGET - REAL) * (size + CLASSES)
     found |= {"distill_with_target": found["distill"] + kept}
     return {"ipc": ipc, "side": side} | found | {"ratio": round(found["translate"] / found["distill"], 2)}

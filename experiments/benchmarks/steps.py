@@ -109,8 +109,8 @@ def measure_loops(parts: Parts) -> list[dict[str, Any]]:
     # A network in training is the first, and only, of those that are trained at once.
     networks, translated = programs.init(key[None]), IMAGES * FORWARD * 2 + 10 * 3 * TRANSLATOR
     cases = {
-        "distill": (_loop(distil), descent.init(parts.synthetic, adam), (draw,), IMAGES * FORWARD * 2),
-        "translate": (_loop(adapt), fresh, (draw, sources), translated),
+        "distill": (_loop(distil), descent.init(parts.synthetic, adam), ((draw,),), IMAGES * FORWARD * 2),
+        "translate": (_loop(adapt), fresh, ((draw,), sources), translated),
         "evaluate": (programs.loop, networks, (key[None], parts.synthetic), 10 * (3 * FORWARD - INPUT_LAYER)),
     }
     rows = []

@@ -98,10 +98,17 @@ def stream_fields(networks: int, uses: int, group: int, real_images: int) -> dic
     return {
         "networks": Field(networks, values.whole(1, 10**6), "Random networks that serve the steps, each in its turn."),
         "uses": Field(uses, values.whole(1, 10**6), "Steps that each network serves."),
+        "networks_per_step": Field(
+            1,
+            values.whole(1, 10**4),
+            "Networks that serve a step together, a divisor of `networks`: the step follows their mean gradient, and "
+            "the devices of the host share them.",
+        ),
         "group": Field(
             group,
             values.whole(0, 10**6),
-            "Networks held in memory at once, a divisor of `networks`; 0 is the largest divisor up to 125.",
+            "Networks held in memory at once, a divisor of `networks`; 0 is the largest divisor up to 125. "
+            "Those that serve a step together are held together.",
         ),
         "real_images": Field(
             real_images, values.whole(0, MOST_IMAGES), "Real images whose features a network keeps; 0 is all of them."

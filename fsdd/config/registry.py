@@ -92,6 +92,11 @@ def count_classes(config: Resolved, images: Sequence[int]) -> int:
     return max(images) // (largest * config.factor**2)
 
 
+def count_stream_steps(settings: Any) -> int:
+    """The `steps` of a stage with the fields of `stream_fields`."""
+    return settings.networks * settings.uses // settings.networks_per_step
+
+
 def stream_passes(config: Resolved, stage: str, images: Sequence[int], real: int, times: int) -> float:
     """The `passes` of a stage with the fields of `stream_fields`; features are computed `times` times."""
     settings = config[stage]

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -164,13 +165,16 @@ def _streamed() -> list[str]:
 
 
 def _group(section: str, fields: dict[str, Any]) -> int:
-    """How many networks a stream holds at once: a divisor of all."""
-    group, networks = fields[f"{section}.group"], fields[f"{section}.networks"]
-    if not group:
-        return max(held for held in range(1, _HELD + 1) if max(networks, 1) % held == 0)
-    if networks % group:
+    """How many networks a stream holds at once: a divisor of all, and a multiple of those that serve a step."""
+    group, networks = fields[f"{section}.group"], max(fields[f"{section}.networks"], 1)
+    together = fields[f"{section}.networks_per_step"]
+    if networks % together:
+        raise bad_value(f"{section}.networks_per_step", together, f"a divisor of {section}.networks = {networks}")
+    if networks % max(group, 1):
         raise bad_value(f"{section}.group", group, f"a divisor of {section}.networks = {networks}")
-    return group
+    if not group:
+        return max(held for held in range(together, max(_HELD, together) + 1, together) if networks % held == 0)
+    return held if networks % (held := math.lcm(group, together)) == 0 else together
 
 
 def _check_names(config: ml_collections.ConfigDict) -> None:

@@ -351,7 +351,10 @@ def _machine_fields() -> dict[str, Field]:
             ByPlatform(1, 50), values.whole(1, 10**5), "The most steps that one call to the device takes."
         ),
         "compute.networks_at_once": Field(
-            1, values.whole(1, 1000), "Evaluation networks that are trained together; slow on CPU."
+            1,
+            values.whole(1, 1000),
+            "Evaluation networks that are trained together: the devices of the host share them; "
+            "several on one device are slow on CPU.",
         ),
         "compute.lane_images": Field(
             ByPlatform(128, 1000),

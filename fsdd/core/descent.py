@@ -8,7 +8,7 @@ compute the same.
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.struct
@@ -67,6 +67,11 @@ def follow(state: State, gradient: Any, optimiser: optax.GradientTransformation)
     """The state after one step down a gradient, a tree like what moves."""
     updates, moments = optimiser.update(gradient, state.optimiser, state.moving)
     return state.replace(moving=optax.apply_updates(state.moving, updates), optimiser=moments)
+
+
+def average(trees: Sequence[Any]) -> Any:
+    """The mean of trees of one structure: of what a loss has in several networks, or on several sets."""
+    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *trees)
 
 
 def steps_per_dispatch(limit: int, *stops: int, together: int = 1) -> int:

@@ -37,18 +37,31 @@ def replicate(mesh: Mesh, tree):
     return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
 
 
-def map_lanes(function: Callable, mesh: Mesh, constants: int, reduced: bool = False) -> Callable:
+def build_local_mesh(lanes: int) -> Mesh | None:
+    """A mesh of this process's devices, as many as take so many lanes in equal parts; None where that is one."""
+    count = max(count for count in range(1, min(lanes, jax.local_device_count()) + 1) if lanes % count == 0)
+    return build_mesh(jax.local_devices()[:count]) if count > 1 else None
+
+
+def device_place(mesh: Mesh | None) -> jax.Array | int:
+    """Which device of a mesh computes, within `map_lanes`."""
+    return 0 if mesh is None else jax.lax.axis_index(AXIS)
+
+
+def map_lanes(function: Callable, mesh: Mesh | None, lanes: int = 0, reduced: bool = False) -> Callable:
     """Let each device work on its own lanes.
 
     Args:
-        function: of one device's lanes; its last arguments, so many, are the same for all.
-        mesh: the devices.
-        constants: how many of the arguments are not lanes.
+        function: of one device's lanes; further arguments are the same for all.
+        mesh: the devices; without one there is nothing to spread.
+        lanes: how many of the arguments, the first, are lanes.
         reduced: whether the results are the same on all devices, by `jax.lax.pmean` over `AXIS`, instead of lanes.
     """
+    if mesh is None:
+        return function
 
     def mapped(*arguments):
-        specs = [P(AXIS)] * (len(arguments) - constants) + [P()] * constants
+        specs = [P(AXIS)] * lanes + [P()] * (len(arguments) - lanes)
         out = P() if reduced else P(AXIS)
         # The check for values that differ between devices trips over a jit within vmap (jax 0.10).
         return jax.shard_map(function, mesh=mesh, in_specs=tuple(specs), out_specs=out, check_vma=False)(*arguments)

@@ -113,6 +113,7 @@ def build_stream(context: Context, stage: str) -> streams.Stream:
         config.compute.chunk,
         config.network.cache_dtype,
         context.is_balanced,
+        settings.networks_per_step,
     )
 
 

@@ -70,11 +70,12 @@ def check_came_from(folder: pathlib.Path, before: SyntheticSet) -> None:
 
 
 def finish(folder: pathlib.Path, made: SyntheticSet, resumable: Resumable, **facts: Any) -> SyntheticSet:
-    """Store a stage's set and figures, result.json last, and drop its checkpoints."""
+    """Store a stage's set and figures, result.json last, and drop its checkpoints; the set as it is stored."""
     write_set(folder / "set.npz", made)
     workdir.write(folder / "result.json", facts | {"images": len(made)} | resumable.figures() | provenance.summary())
     resumable.discard()
-    return made
+    # Not `made`, which may be bound to the devices that the stage was spread over.
+    return read_set(folder / "set.npz")
 
 
 def read_finished(folder: pathlib.Path) -> SyntheticSet | None:

@@ -1,7 +1,7 @@
 """What every accuracy means: fresh networks trained on a synthetic set, scored on the whole test split.
 
-Accuracy is the last step's. Networks train one after another or several at once under `vmap`; the same keys give the
-same networks, batches and augmentations either way.
+Accuracy is the last step's. Networks train one after another or several at once, spread over the devices of the host
+and under `vmap` on each; the same keys give the same networks, batches and augmentations either way.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import augmentation, chunks, compilation, descent, losses
+from fsdd.core import augmentation, chunks, compilation, descent, losses, mesh
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.methods import optimisers, regression
 from fsdd.networks import sampling
@@ -161,10 +161,11 @@ def programs(network: nn.Module, recipe: Recipe, images: int, image_shape: tuple
         return regression.step(state, images, seen.labels, network=network, optimiser=optimiser, loss=loss)
 
     def all_at_once(states, index, keys, synthetic):
-        states, metrics = _map(lambda state, key: one(state, index, key, synthetic))(states, keys)
+        step = _map_over_devices(lambda state, key, index, synthetic: one(state, index, key, synthetic), lanes=2)
+        states, metrics = step(states, keys, index, synthetic)
         return states, jax.tree.map(jnp.mean, metrics)
 
-    return Programs(compilation.jit(_map(start)), descent.Loop(all_at_once))
+    return Programs(compilation.jit(_map_over_devices(start)), descent.Loop(all_at_once))
 
 
 def _programs_for(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet) -> Programs:
@@ -228,14 +229,22 @@ def train(
     return last
 
 
-def _map(function: Callable) -> Callable:
-    """`vmap`, but a single element is passed as it is: XLA on CPU is slow at convolutions with a batch of kernels."""
+def _map_over_devices(function: Callable, lanes: int = 1) -> Callable:
+    """`vmap` over the first arguments, so many, spread over as many of the host's devices as divide their length.
+
+    A device with a single element is given it as it is: XLA is slow at convolutions with a batch of kernels.
+    """
+
+    def local(*arguments):
+        own, shared = arguments[:lanes], arguments[lanes:]
+        if len(jax.tree.leaves(own)[0]) > 1:
+            return jax.vmap(lambda *lane: function(*lane, *shared))(*own)
+        single = function(*jax.tree.map(lambda leaf: leaf[0], own), *shared)
+        return jax.tree.map(lambda leaf: leaf[None], single)
 
     def mapped(*arguments):
-        if len(jax.tree.leaves(arguments)[0]) > 1:
-            return jax.vmap(function)(*arguments)
-        single = function(*jax.tree.map(lambda leaf: leaf[0], arguments))
-        return jax.tree.map(lambda leaf: leaf[None], single)
+        spread = mesh.build_local_mesh(len(jax.tree.leaves(arguments[0])[0]))
+        return mesh.map_lanes(local, spread, lanes)(*arguments)
 
     return mapped
 
@@ -246,7 +255,10 @@ def classifier(network: nn.Module) -> Callable[[sampling.Variables, jax.Array], 
 
     @compilation.jit
     def classify(variables, images):
-        return _map(lambda one: jnp.argmax(network.apply(one, images).logits, -1))(variables)
+        def one(variables, images):
+            return jnp.argmax(network.apply(variables, images).logits, -1)
+
+        return _map_over_devices(one)(variables, images)
 
     return classify
 

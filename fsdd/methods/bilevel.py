@@ -63,7 +63,7 @@ def distil(
     """T inner steps in theta on one batch of real images (lines 4-9); differentiable in all it is given."""
     draw = Draw(variables, sampling.features(objective.network, variables, near.images), near.labels)
     optimiser = OPTIMISERS[inner.optimiser](inner.rate)
-    move = functools.partial(distillation.step, draw=draw, objective=objective, optimiser=optimiser)
+    move = functools.partial(distillation.step, draws=(draw,), objective=objective, optimiser=optimiser)
 
     def one(state, _):
         return move(state)[0], None

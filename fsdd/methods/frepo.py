@@ -144,7 +144,7 @@ def move(
     pool: Pool,
 ) -> tuple[descent.State, descent.State, descent.Metrics]:
     """S by the loss of a draw in a network, then the network by S as it now is, or by a part of it that `key` draws."""
-    moving, metrics = distillation.step(moving, draw, objective=objective, optimiser=optimiser)
+    moving, metrics = distillation.step(moving, (draw,), objective=objective, optimiser=optimiser)
     seen = moving.moving.subsample(key, pool.batch)
     images = seen.decoded(objective.factor).images
     member, _ = regression.step(member, images, seen.labels, network=objective.network, optimiser=pool.optimiser)

@@ -145,25 +145,25 @@ class LaneDistiller:
         self._recipe = recipe
         self._variables, self._whitening = jax.device_put((variables, whitening), mesh.replicated_sharding(self.mesh))
         self._dispatch = dispatch
-        step = self._over_lanes(functools.partial(_step, recipe), constants=2)
+        step = self._over_lanes(functools.partial(_step, recipe))
 
         def all_lanes(state, index, features, lanes, variables):
             state, metrics = step(state, features, lanes, variables, index)
             return state, jax.tree.map(jnp.mean, metrics)
 
         self._loop = descent.Loop(all_lanes)
-        self._fill = compilation.jit(self._over_lanes(functools.partial(_view, recipe), constants=4), donate_argnums=0)
-        self._loss = compilation.jit(self._over_lanes(functools.partial(_loss, recipe), constants=1))
+        self._fill = compilation.jit(self._over_lanes(functools.partial(_view, recipe)), donate_argnums=0)
+        self._loss = compilation.jit(self._over_lanes(functools.partial(_loss, recipe)))
         self._init = compilation.jit(jax.vmap(functools.partial(descent.init, optimiser=recipe.optimiser)))
 
-    def _over_lanes(self, function: Callable, constants: int) -> Callable:
-        """Map a function of one lane over all of them; its last arguments, so many, are the same for all."""
+    def _over_lanes(self, function: Callable) -> Callable:
+        """Map a function of one lane over all of them; from the fourth on, arguments are the same for all."""
 
         def local(*arguments):
-            own, shared = arguments[:-constants], arguments[-constants:]
+            own, shared = arguments[:3], arguments[3:]
             return jax.vmap(lambda *lane: function(*lane, *shared))(*own)
 
-        return mesh.map_lanes(local, self.mesh, constants)
+        return mesh.map_lanes(local, self.mesh, lanes=3)
 
     def place(self, tree):
         """Spread lanes, or their states, over the mesh."""
@@ -242,7 +242,7 @@ def _step(recipe: Recipe, state, features, lane, variables, index):
     view, row = rows // lane.count, rows % lane.count
     draw = Draw(variables, features[view, row], lane.labels[row])
     objective = functools.partial(recipe.objective, mask=lane.mask)
-    return distillation.step(state, draw, objective=objective, optimiser=recipe.optimiser)
+    return distillation.step(state, (draw,), objective=objective, optimiser=recipe.optimiser)
 
 
 def _loss(recipe: Recipe, made, features, lane, variables):

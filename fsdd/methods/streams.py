@@ -7,9 +7,11 @@ and is used m times. They are held in groups of G, and a group's networks are se
     K networks, m uses each            few-network distillation, `Refine`
     K = steps, m = 1                   a fresh network each step: `Baseline`, adaptation as the paper has it
 
-Groups of which a dispatch holds one or more are drawn by the program that takes their steps, others before it.
+A step may see B networks at once, each of which has then served one of its uses; they are spread over the devices of
+the host, and the step follows their mean gradient. Groups of which a dispatch holds one or more are drawn by the
+program that takes their steps, others before it.
 
-Which network serves step t, and which of its rows, is a function of (key, t) alone.
+Which networks serve step t, and which of their rows, is a function of (key, t) alone, whatever the devices.
 """
 
 import dataclasses
@@ -21,8 +23,9 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from fsdd.core import chunks, compilation, descent
+from fsdd.core import chunks, compilation, descent, mesh
 from fsdd.networks import sampling
 
 
@@ -34,7 +37,7 @@ class Real(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """What one step sees: a network, and real features `[b, d]` with labels `[b, classes]` in it."""
+    """What a step sees of one network: its variables, and real features `[b, d]` with labels `[b, classes]` in it."""
 
     variables: sampling.Variables
     features: jax.Array
@@ -43,7 +46,10 @@ class Draw(NamedTuple):
 
 @flax.struct.dataclass
 class Group:
-    """G networks held at once: variables `[g, ...]`, features `[g, r, d]`, labels `[g, r, classes]`."""
+    """G networks held at once: variables `[g, ...]`, features `[g, r, d]`, labels `[g, r, classes]`.
+
+    Those that serve a step together are G / B apart, so that a mesh of devices has whole stretches of the group.
+    """
 
     variables: sampling.Variables
     features: jax.Array
@@ -64,6 +70,7 @@ class Stream:
         cache_dtype: what kept features are stored in.
         balanced: whether the real rows that a step sees are drawn so that classes count alike; then always with
             replacement.
+        at_once: B, how many serve a step together; divides G.
     """
 
     networks: int
@@ -74,20 +81,28 @@ class Stream:
     chunk: int = 128
     cache_dtype: str = "float32"
     balanced: bool = False
+    at_once: int = 1
 
     def __post_init__(self):
         if self.networks % self.group:
             raise ValueError(f"a group of {self.group} does not divide {self.networks} networks")
+        if self.group % self.at_once:
+            raise ValueError(f"{self.at_once} networks at once do not divide a group of {self.group}")
 
     @property
     def steps(self) -> int:
-        """K * m."""
-        return self.networks * self.uses
+        """K * m / B."""
+        return self.networks * self.uses // self.at_once
+
+    @property
+    def rounds(self) -> int:
+        """Steps in which each network of a group serves once."""
+        return self.group // self.at_once
 
     @property
     def group_steps(self) -> int:
         """Steps that one group serves."""
-        return self.group * self.uses
+        return self.rounds * self.uses
 
     def kept(self, size: int) -> int:
         """Of how many real images, out of so many, a network keeps the features."""
@@ -126,10 +141,10 @@ def fill(
         variables = sampling.sampler(network, real.images.shape[1:])(jax.random.split(sample_key, stream.group))
     size = len(real.images)
     count = stream.kept(size)
-    rows = _choose_at_once(rows_key, real.labels, stream.group, count, stream.keeps_balanced(size))
+    rows = _choose_at_once(rows_key, real.labels, jnp.arange(stream.group), count, stream.keeps_balanced(size))
     program, features = feature_program(network, stream.cache_dtype), None
     for i in range(stream.group):
-        one = jax.tree.map(lambda leaf, i=i: leaf[i], variables)
+        one = _member(variables, np.int32(i))
         told = watch and (lambda done, i=i: watch(i * count + done, stream.group * count))
         kept = chunks.map_chunks(lambda some, one=one: program(one, real.images, some), rows[i], stream.chunk, told)
         # Features are the bulk of memory: those of a single network (all of T) are not copied, those of many go
@@ -142,6 +157,11 @@ def fill(
     return Group(variables, features, real.labels[rows])
 
 
+@jax.jit
+def _member(variables: sampling.Variables, i: jax.Array) -> sampling.Variables:
+    return jax.tree.map(lambda leaf: leaf[i], variables)
+
+
 @functools.partial(jax.jit, donate_argnums=0)
 def _put(room: jax.Array, rows: jax.Array, at: jax.Array) -> jax.Array:
     return room.at[at].set(rows)
@@ -151,31 +171,38 @@ def fixed_network(network: nn.Module, groups_key: jax.Array, image_shape: tuple[
     """The network of a stream of one, from the key that `run` is given for it."""
     sample_key, _ = jax.random.split(jax.random.fold_in(groups_key, 0))
     many = sampling.sampler(network, image_shape)(jax.random.split(sample_key, 1))
-    return jax.tree.map(lambda leaf: leaf[0], many)
+    return _member(many, np.int32(0))
 
 
-def _choose(key: jax.Array, labels: jax.Array, group: int, count: int, balanced: bool) -> jax.Array:
-    """Which `count` of the real images, with labels `[n, classes]`, each network of a group keeps: `[g, count]`."""
+def _choose(key: jax.Array, labels: jax.Array, places: jax.Array, count: int, balanced: bool) -> jax.Array:
+    """Which `count` real images, with labels `[n, classes]`, networks at these places of a group keep: `[g, count]`."""
     size = len(labels)
     if count == size and not balanced:
-        return jnp.tile(jnp.arange(size), (group, 1))
+        return jnp.tile(jnp.arange(size), (len(places), 1))
 
     def one(i):
         own = jax.random.fold_in(key, i)
         return draw_balanced(own, labels, count) if balanced else jax.random.permutation(own, size)[:count]
 
-    return jax.lax.map(one, jnp.arange(group))
+    return jax.lax.map(one, places)
 
 
-_choose_at_once = jax.jit(_choose, static_argnums=(2, 3, 4))
+_choose_at_once = jax.jit(_choose, static_argnums=(3, 4))
 
 
-def fill_within(stream: Stream, network: nn.Module, real: Real, key: jax.Array) -> Group:
-    """The same group as `fill` draws, computed within a compiled function: for groups that serve few steps."""
+def fill_within(
+    stream: Stream, network: nn.Module, real: Real, key: jax.Array, devices: int = 1, device: jax.Array | int = 0
+) -> Group:
+    """The same group as `fill` draws, computed within a compiled function: for groups that serve few steps.
+
+    Of several devices that share a group each has its own part of it.
+    """
     sample_key, rows_key = jax.random.split(key)
-    variables = sampling.sample_many(network, jax.random.split(sample_key, stream.group), real.images.shape[1:])
+    held = stream.group // devices
+    places = device * held + jnp.arange(held)
+    variables = sampling.sample_many(network, jax.random.split(sample_key, stream.group)[places], real.images.shape[1:])
     size = len(real.images)
-    rows = _choose(rows_key, real.labels, stream.group, stream.kept(size), stream.keeps_balanced(size))
+    rows = _choose(rows_key, real.labels, places, stream.kept(size), stream.keeps_balanced(size))
 
     def one(own, kept):
         kept_features = chunks.map_chunks_within(
@@ -183,7 +210,7 @@ def fill_within(stream: Stream, network: nn.Module, real: Real, key: jax.Array) 
         )
         return kept_features.astype(stream.cache_dtype)
 
-    if stream.group == 1:
+    if held == 1:
         # Not by a loop, within which CPUs convolve slowly.
         features = one(jax.tree.map(lambda leaf: leaf[0], variables), rows[0])[None]
     else:
@@ -198,12 +225,18 @@ def draw_balanced(key: jax.Array, labels: jax.Array, count: int) -> jax.Array:
     return jax.random.choice(key, len(labels), (count,), p=weights / weights.sum())
 
 
-def draw(stream: Stream, group: Group, key: jax.Array, step: jax.Array) -> Draw:
-    """What step `step` sees of its group."""
-    turn = step % stream.group
+def draw(stream: Stream, group: Group, key: jax.Array, step: jax.Array, device: jax.Array | int = 0) -> list[Draw]:
+    """What step `step` sees of its group, or of a device's part of it: a draw of each network that serves it."""
+    lanes, turn = len(group.labels) // stream.rounds, step % stream.rounds
+    first = step * stream.at_once + device * lanes
+    return [
+        _draw_one(stream, group, jax.random.fold_in(key, first + i), i * stream.rounds + turn) for i in range(lanes)
+    ]
+
+
+def _draw_one(stream: Stream, group: Group, key: jax.Array, turn: jax.Array) -> Draw:
     variables = jax.tree.map(lambda leaf: leaf[turn], group.variables)
     count = group.features.shape[1]
-    key = jax.random.fold_in(key, step)
     if not stream.batch or (stream.batch >= count and not stream.balanced):
         return Draw(variables, group.features[turn], group.labels[turn])
     if stream.balanced:
@@ -236,7 +269,8 @@ def run(
         network: the architecture of Theta.
         real: the real set.
         keys: the first determines the networks and the real images that each keeps, the second the minibatches.
-        step: `(state, draw, *constants) -> (state, metrics)`, pure; metrics are scalars.
+        step: `(state, draws, *constants) -> (state, metrics)`, pure, of the draws of a step; metrics are scalars. Where
+            several devices have a part of the draws each, it is told by `axis` over which axis of a mesh to average.
         state: where to begin; donated.
         constants: trees of arrays that every step is given.
         start: the step that `state` has reached; a resumed run passes the same keys and goes on there.
@@ -248,32 +282,48 @@ def run(
         `(steps done, state, metrics)` after each dispatch, metrics stacked to `[steps of it]` on the device. The state
         is donated to the next dispatch: copy it to keep it.
     """
-    groups_key, batch_key = keys
-    each = stream.group_steps
+    each, spread = stream.group_steps, mesh.build_local_mesh(stream.at_once)
     dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=each)
+    if spread is not None:
+        # Once, instead of before every dispatch.
+        state, real, keys, constants = jax.device_put((state, real, keys, constants), mesh.replicated_sharding(spread))
+        step = functools.partial(step, axis=mesh.AXIS)
+    groups_key, batch_key = keys
+    devices = 1 if spread is None else spread.size
 
-    def one(carry, t, group, batch_key, *constants):
-        return step(carry, draw(stream, group, batch_key, t), *constants)
+    def one(group, carry, t, batch_key, *constants):
+        return step(carry, draw(stream, group, batch_key, t, mesh.device_place(spread)), *constants)
+
+    def filled_within(real, groups_key, index):
+        key = jax.random.fold_in(groups_key, index)
+        return fill_within(stream, network, real, key, devices, mesh.device_place(spread))
 
     def all_of_group(carry, index, real, groups_key, *rest):
-        group = fill_within(stream, network, real, jax.random.fold_in(groups_key, index))
-        return descent.take(one, each, carry, index * each, group, *rest)
+        group = filled_within(real, groups_key, index)
+        return descent.take(lambda carry, t: one(group, carry, t, *rest), each, carry, index * each)
 
     if dispatch % each == 0 and stream.networks > stream.group:
         # Networks are drawn, and features computed, by the very program that takes the steps.
-        taken = descent.Loop(all_of_group).run(
+        loop = descent.Loop(mesh.map_lanes(all_of_group, spread, reduced=True))
+        taken = loop.run(
             state, stream.steps // each, real, *keys, *constants, start=start // each, dispatch=dispatch // each
         )
         for groups, state, metrics in taken:
             yield groups * each, state, jax.tree.map(lambda metric: metric.reshape(-1, *metric.shape[2:]), metrics)
     else:
         given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
+        fill_spread = compilation.jit(mesh.map_lanes(filled_within, spread))
 
         def filled(index):
+            if spread is not None:
+                return fill_spread(real, groups_key, jnp.int32(index))
             return fill(stream, network, real, jax.random.fold_in(groups_key, index), given, watch)
 
-        loop = functools.partial(descent.Loop(one).run, dispatch=dispatch)
-        yield from _run_filled(stream, filled, loop, state, start, (batch_key, *constants))
+        on_lanes = mesh.map_lanes(one, spread, lanes=1, reduced=True)
+        loop = descent.Loop(lambda carry, t, group, *rest: on_lanes(group, carry, t, *rest))
+        yield from _run_filled(
+            stream, filled, functools.partial(loop.run, dispatch=dispatch), state, start, (batch_key, *constants)
+        )
 
 
 def _run_filled(

@@ -84,33 +84,47 @@ def mean_loss(
     """
     variables, of_cases = {"params": params, "batch_stats": batch_stats}, []
     for case in cases:
-        rows = case.mask and case.mask.rows
-        images, updated = translator.apply(
-            variables, decode(case.source.images, objective.factor), rows=rows, mutable=["batch_stats"]
-        )
-        stored = case.source.replace(images=encode(images, objective.factor))
-        value, parts = objective(stored, case.draw, case.mask)
-        of_cases.append((value, (updated["batch_stats"], parts)))
-    return jax.tree.map(lambda *values: sum(values) / len(values), *of_cases)
+        made, moved = _translate_in_training(translator, variables, case.source, objective.factor, case.mask)
+        value, parts = objective(made, case.draw, case.mask)
+        of_cases.append((value, (moved, parts)))
+    return descent.average(of_cases)
+
+
+def _translate_in_training(
+    translator: Translator, variables: dict, source: SyntheticSet, factor: int, mask: Mask | None = None
+) -> tuple[SyntheticSet, dict]:
+    """A set translated by its own statistics, and the running ones after it."""
+    images, updated = translator.apply(
+        variables, decode(source.images, factor), rows=mask and mask.rows, mutable=["batch_stats"]
+    )
+    return source.replace(images=encode(images, factor)), updated["batch_stats"]
 
 
 def step(
     state: descent.State,
-    draw: Draw,
+    draws: Sequence[Draw],
     sources: tuple[SyntheticSet, ...],
     *,
     translator: Translator,
     objective: Objective,
     optimiser: optax.GradientTransformation,
+    axis: str | None = None,
 ) -> tuple[descent.State, descent.Metrics]:
-    """One update on one draw; the loss is the mean over the source sets, which all see the same network."""
+    """One update on the draws of a step: the loss is the mean over them, and over the source sets, which all see them.
+
+    With `axis`, draws are spread over that axis of a mesh, and the mean is over all of it.
+    """
 
     def loss(moving, batch_stats):
-        pairs = zip(sources, moving.labels, strict=True)
-        cases = [Case(source.replace(labels=labels), draw) for source, labels in pairs]
-        return mean_loss(moving.params, batch_stats, cases, translator, objective)
+        variables, of_sets = {"params": moving.params, "batch_stats": batch_stats}, []
+        for source, labels in zip(sources, moving.labels, strict=True):
+            made, statistics = _translate_in_training(translator, variables, source, objective.factor)
+            made = made.replace(labels=labels)
+            value, parts = descent.average([objective(made, draw) for draw in draws])
+            of_sets.append((value, (statistics, parts)))
+        return descent.average(of_sets)
 
-    return descent.update(state, loss, optimiser)
+    return descent.update(state, loss, optimiser, axis)
 
 
 def pretrain(
@@ -152,7 +166,7 @@ def judge(
     each = _split(cases)
     _, (_, translated) = mean_loss(variables["params"], variables["batch_stats"], each, translator, objective)
     plain = [objective(case.source, case.draw, case.mask)[1] for case in each]
-    parts = translated, jax.tree.map(lambda *values: sum(values) / len(values), *plain)
+    parts = translated, descent.average(plain)
     return parts if axis is None else jax.lax.pmean(parts, axis)
 
 

@@ -93,12 +93,12 @@ class TranslatorTrainer:
         step = self._on_cases(functools.partial(translation.pretrain, optimiser=optimiser, **fixed))
         self._loop = descent.Loop(lambda state, index, cases: step(state, cases))
         self.judge = compilation.jit(self._on_cases(functools.partial(translation.judge, **fixed)))
-        self._sample = compilation.jit(mesh.map_lanes(self._draw_networks, self.mesh, 0))
-        self._fill = compilation.jit(mesh.map_lanes(self._fill_features, self.mesh, 2), donate_argnums=0)
+        self._sample = compilation.jit(mesh.map_lanes(self._draw_networks, self.mesh, lanes=2))
+        self._fill = compilation.jit(mesh.map_lanes(self._fill_features, self.mesh, lanes=3), donate_argnums=0)
 
     def _on_cases(self, function: Callable) -> Callable:
         """Let `(shared, cases)` run where the cases are; what it returns is the same on all devices."""
-        spread = mesh.map_lanes(lambda cases, shared: function(shared, cases), self.mesh, 1, reduced=True)
+        spread = mesh.map_lanes(lambda cases, shared: function(shared, cases), self.mesh, lanes=1, reduced=True)
         return lambda shared, cases: spread(cases, shared)
 
     def _draw_networks(self, key, images):

@@ -11,6 +11,7 @@ import runs
 from fsdd.errors import UserError
 from fsdd.pretraining import store
 
+SHORT = {"stages": ("distill",), "evaluate.stages": (), "evaluate.networks": 0}
 FIELDS = runs.TINY | {"stages": ("distill", "refine"), "evaluate.stages": ("start", "refine")}
 
 
@@ -56,18 +57,18 @@ def test_a_run_goes_on_with_data_that_moved(tmp_path, arrays, monkeypatch, old, 
 
 def test_other_data_at_another_path_are_refused_by_their_path(tmp_path, arrays):
     np.savez(tmp_path / "mine.npz", **arrays)
-    run(tmp_path / "run", tmp_path / "mine.npz")
+    run(tmp_path / "run", tmp_path / "mine.npz", **SHORT)
     before = times(tmp_path / "run")
     np.savez(tmp_path / "other.npz", images=255 - arrays["images"], labels=arrays["labels"])
     with pytest.raises(UserError) as error:
-        run(tmp_path / "run", tmp_path / "other.npz")
+        run(tmp_path / "run", tmp_path / "other.npz", **SHORT)
     for words in (f"config.dataset = '{tmp_path}/mine.npz'", f"now it is '{tmp_path}/other.npz'", "another --workdir"):
         assert words in str(error.value)
     # Without the digests nothing shows that the data are the same.
     (tmp_path / "run/data.json").unlink()
     shutil.copy(tmp_path / "mine.npz", tmp_path / "copy.npz")
     with pytest.raises(UserError, match=r"config.dataset = .*mine.npz', now it is .*copy.npz'"):
-        run(tmp_path / "run", tmp_path / "copy.npz")
+        run(tmp_path / "run", tmp_path / "copy.npz", **SHORT)
     assert times(tmp_path / "run") == before
 
 

@@ -46,7 +46,7 @@ def test_each_start_moves_as_a_stage_moves_it_alone(setting):
     step = jax.jit(functools.partial(translation.step, **settings))
     for start, made in enumerate(racer.sets()):
         source = jax.tree.map(lambda leaf, at=start: leaf[at], sources)
-        alone, metrics = step(translation.init(begun, (source,), optimiser), draw, (source,))
+        alone, metrics = step(translation.init(begun, (source,), optimiser), (draw,), (source,))
         np.testing.assert_allclose(made.labels, alone.moving.labels[0], atol=1e-5)
         assert float(racer.losses[0][start]) == pytest.approx(float(metrics["nfr"]), rel=1e-4)
         assert not np.allclose(made.labels, source.labels)

@@ -128,7 +128,7 @@ def test_a_step_moves_the_set_as_distillation_does_on_the_rows_it_draws(real, sy
         variables = regression.variables(_member(start, turn))
         seen = features(variables, alike.images)[:10]
         moving = descent.State(synthetic, (), start.optimiser)
-        wanted, parts = distil(moving, streams.Draw(variables, seen, alike.labels[:10]))
+        wanted, parts = distil(moving, (streams.Draw(variables, seen, alike.labels[:10]),))
         if np.allclose(after.moving.images, wanted.moving.images, atol=1e-6):
             turns.append(turn)
             assert abs(parts["loss"] - metrics["loss"]) < 1e-5

@@ -154,7 +154,7 @@ def test_torch_first_step_and_steps_of_adam(frepo_torch, float64, flip):
     for index in range(steps):
         assert abs(rate(index) / frepo_torch[f"{case}/step{index}/rate"] - 1) < 1e-6
         draw = _draw(network, variables, frepo_torch["x_t"][index], frepo_torch["y_t"][index], jnp.float64)
-        state, parts = step(state, draw)
+        state, parts = step(state, (draw,))
         if index == 0:
             # The file keeps the losses in float32.
             assert abs(parts["nfr"] / frepo_torch[f"{case}/step0/loss_nfr"] - 1) < 1e-6

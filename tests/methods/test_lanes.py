@@ -132,7 +132,7 @@ def test_a_lane_is_distillation_on_its_own_views():
         step_key = jax.random.fold_in(jax.random.fold_in(key, recipe.views), index)
         rows = jax.random.randint(step_key, (recipe.batch,), 0, len(images))
         draw = streams.Draw(VARIABLES, seen[rows], targets[rows])
-        return distillation.step(state, draw, objective=recipe.objective, optimiser=recipe.optimiser)
+        return distillation.step(state, (draw,), objective=recipe.objective, optimiser=recipe.optimiser)
 
     for index in range(recipe.steps):
         state, wanted = step(state, index)
@@ -240,7 +240,8 @@ def test_the_fixed_network_is_the_one_that_distils():
     key = jax.random.key(4)
     real = streams.Real(jnp.ones((3, *SHAPE)), jnp.ones((3, 7)))
 
-    def step(state, draw):
+    def step(state, draws):
+        (draw,) = draws
         kernel = draw.variables["params"]["Conv_0"]["kernel"]
         return state, {"norm": optax.tree.norm(draw.variables), "weight": kernel[0, 0, 0, 0]}
 

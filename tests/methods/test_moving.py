@@ -53,7 +53,7 @@ def _distiller(name):
 def test_distillation_is_gradient_descent(draw, synthetic):
     optimiser, step = _distiller("sgd")
     gradient = compilation.jit(jax.grad(lambda s: OBJECTIVE(s, draw)[0]))(synthetic)
-    state, metrics = step(descent.init(synthetic, optimiser), draw)
+    state, metrics = step(descent.init(synthetic, optimiser), (draw,))
     np.testing.assert_allclose(state.moving.images, synthetic.images - 0.1 * gradient.images, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(state.moving.labels, synthetic.labels - 0.1 * gradient.labels, rtol=1e-5, atol=1e-6)
     assert abs(metrics["loss"] - metrics["nfr"] - metrics["margin"]) < 1e-6
@@ -75,7 +75,7 @@ def test_every_optimiser_lowers_the_loss_and_moves_images_alone_as_beside_labels
     optimiser, step = _distiller(name)
     state, losses = descent.init(synthetic, optimiser), []
     for _ in range(30):
-        state, metrics = step(state, draw)
+        state, metrics = step(state, (draw,))
         losses.append(float(metrics["loss"]))
         if len(losses) == 1:
             both = state
@@ -142,7 +142,7 @@ def _translation(labels_move: bool):
     """An optimiser of translation, and a step by it on the sets that it is given."""
     optimiser = translation.build_optimiser(optax.sgd(0.05), optax.sgd(0.1) if labels_move else None)
     fixed = {"translator": RESIDUAL, "objective": OBJECTIVE, "optimiser": optimiser}
-    step = compilation.jit(lambda state, draw, sources: translation.step(state, draw, sources, **fixed))
+    step = compilation.jit(lambda state, draw, sources: translation.step(state, (draw,), sources, **fixed))
     return optimiser, step
 
 
@@ -247,7 +247,7 @@ def test_from_a_start_with_some_images_mirrored_the_same_steps_lead_to_the_same_
     for start in (synthetic, mirrored):
         state = descent.init(start, optimiser)
         for _ in range(3):
-            state, _ = step(state, draw)
+            state, _ = step(state, (draw,))
         ends.append(state.moving)
     assert np.abs(ends[0].images - synthetic.images).max() > 1e-2
     wanted = np.where(turned, ends[0].images[:, :, ::-1], ends[0].images)

@@ -36,11 +36,16 @@ def _keys(seed=0):
 
 
 def _trace(stream, real, start=0, dispatch=1, seed=0):
-    """A moving part that remembers what it saw: per step, a network's fingerprint and the rows it was shown."""
+    """A moving part that remembers what it saw: per step, each network's fingerprint and the rows it was shown."""
 
-    def step(count, draw):
-        kernel = draw.variables["params"]["Conv_0"]["kernel"]
-        return count + 1, {"network": jnp.sum(kernel), "rows": jnp.sum(draw.features), "labels": draw.labels.sum(0)}
+    def step(count, draws):
+        kernels = [draw.variables["params"]["Conv_0"]["kernel"] for draw in draws]
+        seen = {
+            "network": jnp.stack([kernel.sum() for kernel in kernels]),
+            "rows": jnp.stack([draw.features.sum() for draw in draws]),
+            "labels": jnp.stack([draw.labels.sum(0) for draw in draws]),
+        }
+        return count + 1, seen
 
     seen, position = [], start
     taken = streams.run(stream, NETWORK, real, _keys(seed), step, jnp.int32(start), start=start, dispatch=dispatch)
@@ -75,7 +80,8 @@ def test_a_rare_class_counts_as_much_as_another_only_where_that_is_asked_for(str
     unequal = Real(jnp.asarray(np.random.default_rng(0).normal(size=(920, 8, 8, 1)), jnp.float32), labels)
     stream = dataclasses.replace(stream, balanced=balanced, chunk=920)
     group = streams.fill(stream, NETWORK, unequal, jax.random.key(0))
-    share = float(streams.draw(stream, group, jax.random.key(1), jnp.int32(0)).labels[:, 2].mean())
+    (drawn,) = streams.draw(stream, group, jax.random.key(1), jnp.int32(0))
+    share = float(drawn.labels[:, 2].mean())
     # 20 of 920 are 0.02; what is drawn twice, first by the network and then by the step, spreads the most.
     assert abs(share - (1 / 3 if balanced else 0.02)) < (0.14 if balanced else 0.02)
 
@@ -89,12 +95,23 @@ def test_each_network_serves_its_uses_in_turn(groups, group, uses):
     assert len(np.unique(seen[:, 0])) == stream.networks
 
 
+def test_networks_serve_steps_together():
+    """Two at once: as one at a time, in pairs; a network of a group is never in two pairs."""
+    stream = Stream(8, 3, 4, real_images=5, at_once=2)
+    assert (stream.steps, stream.group_steps, stream.rounds) == (12, 6, 2)
+    seen = _trace(stream, _real(9))["network"].reshape(2, 3, 4)
+    assert (seen == seen[:, :1]).all()
+    assert len(np.unique(seen[:, 0])) == stream.networks
+    alone = _trace(dataclasses.replace(stream, at_once=1), _real(9))["network"].reshape(2, 3, 4)
+    np.testing.assert_array_equal(np.sort(seen), np.sort(alone))
+
+
 @pytest.mark.parametrize(
     "stream",
     [
         Stream(1, 12, batch=8),
         Stream(6, 2, 3, real_images=10, batch=5),
-        Stream(12, 1, real_images=10, batch=5),
+        Stream(24, 1, 2, real_images=10, batch=5, at_once=2),
     ],
 )
 def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
@@ -109,7 +126,7 @@ def test_dispatch_chunk_and_resumption_change_nothing(real, stream):
         _trace(dataclasses.replace(stream, chunk=1000), real),
     ):
         jax.tree.map(functools.partial(np.testing.assert_allclose, **close), other, whole)
-    for start in (1, 11) if stream.group == 1 else (5,):
+    for start in (1, 11) if stream.group_steps == 1 or stream.networks == 1 else (5,):
         rest = _trace(stream, real, start=start)
         jax.tree.map(lambda a, b, start=start: np.testing.assert_array_equal(a, b[start:]), rest, whole)
         # Who goes on with more steps a dispatch still ends with the last one, and groups where they end.
@@ -148,7 +165,7 @@ def test_minibatches_are_rows_of_the_set_and_vary(real):
     stream = Stream(1, 2, batch=8)
     group = streams.fill(stream, NETWORK, real, jax.random.key(0))
     draw = compilation.jit(streams.draw, static_argnums=0)
-    rows = [np.asarray(draw(stream, group, jax.random.key(1), step).features) for step in (0, 1)]
+    rows = [np.asarray(draw(stream, group, jax.random.key(1), step)[0].features) for step in (0, 1)]
     everything = {row.tobytes() for row in np.asarray(group.features[0])}
     assert all(row.tobytes() in everything for batch in rows for row in batch)
     assert (rows[0] != rows[1]).any()
@@ -217,6 +234,8 @@ def test_real_images_pass_in_a_type_of_their_own_and_synthetic_ones_do_not(real)
 def test_a_group_divides_the_networks():
     with pytest.raises(ValueError, match="group of 3 does not divide 4"):
         Stream(4, 1, 3)
+    with pytest.raises(ValueError, match="3 networks at once do not divide a group of 4"):
+        Stream(4, 1, 4, at_once=3)
 
 
 def test_compilations_do_not_grow_with_the_number_of_networks(real):

@@ -16,7 +16,7 @@ def case(parts: Parts, size: int, dtype: str) -> Case:
     objective = Objective(parts.network(dtype))
 
     def step(state, _, draw):
-        return distillation.step(state, draw, objective=objective, optimiser=parts.adam)
+        return distillation.step(state, (draw,), objective=objective, optimiser=parts.adam)
 
     state, count = start(parts.synthetic(size), parts.adam), parts.sizes.scan
     flops = 2 * size * parts.forward * 2

@@ -31,9 +31,9 @@ def moving(parts: Parts, size: int) -> tuple[Callable, Callable, jax.Array]:
     translator, synthetic = Translator(widths=parts.sizes.translator), parts.synthetic(size)
     optimiser = translation.build_optimiser(parts.adam, parts.adam)
 
-    def step(state, draw, source):
+    def step(state, draws, source):
         settings = {"translator": translator, "objective": Objective(parts.network()), "optimiser": optimiser}
-        return translation.step(state, draw, (source,), **settings)
+        return translation.step(state, draws, (source,), **settings)
 
     shapes = jax.eval_shape(lambda key: translation.fresh(translator, key, SHAPE), jax.random.key(0))
     variables = jax.tree_util.tree_map_with_path(functools.partial(parts.leaf, ()), shapes)

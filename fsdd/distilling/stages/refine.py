@@ -2,7 +2,7 @@
 
 from fsdd.config import values
 from fsdd.config.fields import OPTIMISERS, Field, by_protocol, schedule_fields, stream_fields
-from fsdd.config.registry import Stage, stream_passes
+from fsdd.config.registry import Stage, count_stream_steps, stream_passes
 
 
 def _run(context, sets):
@@ -34,7 +34,7 @@ STAGE = Stage(
         )
     }
     | schedule_fields(3e-3, 0.1),
-    steps=lambda settings: settings.networks * settings.uses,
+    steps=count_stream_steps,
     passes=lambda config, images, real: stream_passes(config, "refine", images, real, times=len(images)),
     run=_run,
 )

@@ -6,7 +6,7 @@ translator as an Orbax checkpoint.
 
 from fsdd.config import values
 from fsdd.config.fields import MOST_RATE, OPTIMISERS, Field, schedule_fields, stream_fields
-from fsdd.config.registry import Stage, stream_passes
+from fsdd.config.registry import Stage, count_stream_steps, stream_passes
 
 
 def _run(context, sets):
@@ -124,7 +124,7 @@ STAGE = Stage(
             "The images per class of all sets that the translator is adapted to; () is `ipc` alone.",
         ),
     },
-    steps=lambda settings: settings.networks * settings.uses,
+    steps=count_stream_steps,
     # All sets are translated in the same networks.
     passes=lambda config, images, real: stream_passes(config, "translate", images, real, times=1),
     run=_run,
