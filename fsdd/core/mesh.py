@@ -43,6 +43,21 @@ def build_local_mesh(lanes: int) -> Mesh | None:
     return build_mesh(jax.local_devices()[:count]) if count > 1 else None
 
 
+def axis(mesh: Mesh | None) -> str | None:
+    """What a step averages over, within `map_lanes`."""
+    return None if mesh is None else AXIS
+
+
+def share(mesh: Mesh | None, tree):
+    """A copy of a tree on every device of a local mesh: once, instead of before every program."""
+    return tree if mesh is None else jax.device_put(tree, replicated_sharding(mesh))
+
+
+def gather_lanes(tree, mesh: Mesh | None):
+    """The lanes of all devices, on each of them; within `map_lanes`."""
+    return tree if mesh is None else jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
 def device_place(mesh: Mesh | None) -> jax.Array | int:
     """Which device of a mesh computes, within `map_lanes`."""
     return 0 if mesh is None else jax.lax.axis_index(AXIS)

@@ -284,9 +284,8 @@ def run(
     """
     each, spread = stream.group_steps, mesh.build_local_mesh(stream.at_once)
     dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=each)
+    state, real, keys, constants = mesh.share(spread, (state, real, keys, constants))
     if spread is not None:
-        # Once, instead of before every dispatch.
-        state, real, keys, constants = jax.device_put((state, real, keys, constants), mesh.replicated_sharding(spread))
         step = functools.partial(step, axis=mesh.AXIS)
     groups_key, batch_key = keys
     devices = 1 if spread is None else spread.size

@@ -1,5 +1,6 @@
 """FRePo: S and a network of the pool move as written out by hand; ages, replacement, and what a key determines."""
 
+import dataclasses
 import functools
 
 import jax
@@ -70,7 +71,7 @@ def test_a_network_learns_the_labels_of_the_set_as_it_now_is(real, synthetic, st
     moving = descent.State(synthetic, (), start.optimiser)
     kernel, moments = np.asarray(member.moving["Dense_0"]["kernel"]), (0.0, 0.0)
     for count in (1, 2):
-        moving, after, _ = move(moving, member, draw, jax.random.key(0))
+        moving, (after,), _ = move(moving, [member], [draw], jax.random.key(0)[None])
         # The head's gradient in closed form: features of a forward pass in training times the error.
         output, _ = train(regression.variables(member), moving.moving.images)
         error = np.asarray(output.logits - moving.moving.labels) / len(synthetic)
@@ -133,6 +134,26 @@ def test_a_step_moves_the_set_as_distillation_does_on_the_rows_it_draws(real, sy
             turns.append(turn)
             assert abs(parts["loss"] - metrics["loss"]) < 1e-5
     assert len(turns) == 1
+
+
+def test_several_networks_serve_a_step_and_each_learns(real, synthetic, start):
+    alike = streams.Real(jnp.tile(real.images[:1], (30, 1, 1, 1)), jnp.tile(real.labels[:1], (30, 1)))
+    pool = dataclasses.replace(POOL, at_once=2)
+    after, metrics = compilation.jit(functools.partial(frepo.step, **FIXED | {"pool": pool}))(
+        start, jax.random.key(3), alike
+    )
+    turns = np.flatnonzero(after.rest.ages != start.rest.ages)
+    assert len(turns) == 2 and turns[1] - turns[0] == 2
+    assert pool.replaced(1, after.rest.ages) == (start.rest.ages[turns] == POOL.updates - 1).sum()
+    variables = [regression.variables(_member(start, turn)) for turn in turns]
+    draws = [streams.Draw(one, features(one, alike.images)[:10], alike.labels[:10]) for one in variables]
+    distil = compilation.jit(functools.partial(distillation.step, objective=OBJECTIVE, optimiser=OPTIMISER))
+    wanted, parts = distil(descent.State(synthetic, (), start.optimiser), draws)
+    np.testing.assert_allclose(after.moving.images, wanted.moving.images, atol=1e-6)
+    assert abs(parts["loss"] - metrics["loss"]) < 1e-5
+    moved = [(after.rest.networks.moving["Dense_0"]["kernel"] != start.rest.networks.moving["Dense_0"]["kernel"])[turn]
+             for turn in range(POOL.size)]  # fmt: skip
+    assert [turn for turn in range(POOL.size) if moved[turn].any()] == list(turns)
 
 
 def test_dispatches_of_many_steps_are_the_same_steps(real, start):

@@ -111,7 +111,7 @@ def test_losses_gradients_and_a_step_of_the_pool(frepo, flip):
     optimiser, pool, start = _recording(optax.sgd(1.0)), frepo_pool.Pool(size=1), _start(frepo, jnp.float32)
     move = compilation.jit(functools.partial(frepo_pool.move, objective=objective, optimiser=optimiser, pool=pool))
     member = regression.init(variables, pool.optimiser)
-    moved, member, parts = move(descent.init(start, optimiser), member, draw, jax.random.key(0))
+    moved, (member,), parts = move(descent.init(start, optimiser), [member], [draw], jax.random.key(0)[None])
     assert abs(parts["loss"] - wanted["loss_total"]) < 1e-4
     assert abs(parts["nfr"] - wanted["loss_nfr"]) < 1e-4
     assert abs(parts["margin"] - wanted["loss_label"]) < 1e-4

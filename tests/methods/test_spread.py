@@ -13,7 +13,7 @@ import pytest
 from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
-from fsdd.methods import distillation, nfr, streams, translation
+from fsdd.methods import distillation, frepo, nfr, streams, translation
 from fsdd.methods.streams import Real, Stream
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
@@ -52,6 +52,19 @@ def _translate(stream):
     return jax.device_get(state)
 
 
+def _pool():
+    """FRePo, all of whose networks serve each step."""
+    real, optimiser = _real(), optax.sgd(0.1)
+    pool = frepo.Pool(size=8, updates=4, at_once=8)
+    synthetic = SyntheticSet(real.images[:3], real.labels[:3])
+    state = frepo.init(synthetic, optimiser, OBJECTIVE, pool, jax.random.key(0), (8, 8, 1))
+    step = functools.partial(frepo.step, objective=OBJECTIVE, optimiser=optimiser, pool=pool, batch=10)
+    loop = descent.Loop(lambda state, t, real, key: step(state, jax.random.fold_in(key, t), real))
+    *_, (_, state, _) = loop.run(state, 6, real, jax.random.key(1))
+    assert pool.replaced(6, state.rest.ages) >= 8
+    return jax.tree.leaves(jax.device_get(state))
+
+
 def _score():
     """Predictions of eight networks that are trained together."""
     real, keys = _real(), jax.random.split(jax.random.key(3), 8)
@@ -74,6 +87,7 @@ def _follow(devices, results):
         jax.tree.map(np.testing.assert_array_equal, resumed, whole[end])
         results.append(jax.tree.leaves(whole[end]))
     results.append(jax.tree.leaves(_translate(FRESH)))
+    results.append(_pool())
     results.append(_score())
 
 

@@ -9,7 +9,8 @@ def _passes(config, images, real):
     settings = config.frepo
     trained = TRAINING * sum(min(size, settings.network_batch) for size in images)
     moved = THERE_AND_BACK * (1 + config.objective.flip) * sum(images)
-    return settings.steps * (settings.batch * len(images) + moved + trained)
+    networks = min(settings.networks_per_step, settings.pool)
+    return settings.steps * networks * (settings.batch * len(images) + moved + trained)
 
 
 def _run(context, sets):
@@ -22,24 +23,32 @@ def _begin(context, ipc, before):
     import jax
     import jax.numpy as jnp
 
-    from fsdd.core import descent
+    from fsdd.core import descent, mesh
     from fsdd.distilling import moves
     from fsdd.methods import frepo
 
     config, settings = context.config, context.config.frepo
     optimiser = moves.build_set_optimiser(config, STAGE.name)
     pool = frepo.Pool(
-        settings.pool, settings.updates, settings.network_rate, settings.network_batch, settings.network_schedule
+        settings.pool,
+        settings.updates,
+        settings.network_rate,
+        settings.network_batch,
+        settings.network_schedule,
+        min(settings.networks_per_step, settings.pool),
     )
     start_key, step_key = jax.random.split(context.key(STAGE.name))
     fixed = {"objective": context.objective, "optimiser": optimiser, "pool": pool}
     fixed |= {"batch": settings.batch, "chunk": config.compute.chunk}
+    spread = mesh.build_local_mesh(pool.at_once)
     loop = descent.Loop(lambda state, t, real, key: frepo.step(state, jax.random.fold_in(key, t), real, **fixed))
     return moves.Move(
         state=frepo.init(
             jax.tree.map(jnp.copy, before), optimiser, context.objective, pool, start_key, context.data.image_shape
         ),
-        run=lambda state, **where: loop.run(state, settings.steps, context.real, step_key, **where),
+        run=lambda state, **where: loop.run(
+            *mesh.share(spread, (state,)), settings.steps, *mesh.share(spread, (context.real, step_key)), **where
+        ),
         set_of=lambda state: state.moving,
         networks=lambda state: settings.pool + pool.replaced(settings.steps, state.rest.ages),
     )
@@ -53,6 +62,12 @@ STAGE = Stage(
     fields={
         "steps": Field(500_000, values.whole(1, MOST_STEPS), "Updates of the synthetic set."),
         "pool": Field(10, values.whole(1, 10**4), "Networks in the pool."),
+        "networks_per_step": Field(
+            1,
+            values.whole(1, 10**4),
+            "Networks of the pool that serve a step together, at most all: the step follows their mean gradient, each "
+            "learns, and the devices of the host share them.",
+        ),
         "updates": Field(100, values.whole(1, 10**6), "Steps after which a network gives way to a fresh one."),
         "network_rate": Field(3e-4, values.above(0, MOST_RATE), "Learning rate of the pool's networks."),
         "network_schedule": Field(
