@@ -8,6 +8,10 @@ _FILES = (".npz", ".npy")
 _NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn", "svhn_cropped")
 # What a name of Hugging Face's datasets begins with: hf:cifar10, hf:ylecun/mnist, hf:NAME:CONFIG.
 HUB = "hf:"
+_DC = {"cifar10": "dc_cifar10", "cifar100": "dc_cifar100"}
+# The kinds of whitening by which protocols standardise sets of these names; IDC's code has one for both.
+CONSTANTS = {"dc": _DC, "dsa": _DC, "idc": dict.fromkeys(_DC, "dc_cifar10")}
+BY_CHANNEL = ("standardize", *_DC.values())
 
 
 def is_path(dataset: str) -> bool:
@@ -41,7 +45,6 @@ def may_be_mirrored(dataset: str) -> bool:
     return own_name(dataset).lower() not in _NOT_MIRRORED
 
 
-def dc_whitening(dataset: str) -> str:
-    """The kind of whitening that DC's code has for a set: constants for two, for others their own statistics."""
-    name = own_name(dataset).lower()
-    return f"dc_{name}" if name in ("cifar10", "cifar100") else "standardize"
+def dc_whitening(dataset: str, protocol: str) -> str:
+    """The kind of whitening that the code of a protocol in `CONSTANTS` has: of sets without any their own statistics."""
+    return CONSTANTS[protocol].get(own_name(dataset).lower(), "standardize")

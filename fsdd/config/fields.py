@@ -14,9 +14,10 @@ PROTOCOLS = {
     "plain_pixels": "recommended",
     "dc": "plain_pixels",
     "dsa": "dc",
+    "idc": "dsa",
 }
 OPTIMISERS = ("adam", "adamw", "lamb")
-POLICIES = ("none", "frepo", "dsa")
+POLICIES = ("none", "frepo", "dsa", "idc_matching", "idc_training", "idc_scoring")
 # Larger than any machine of today needs, and small enough for the arithmetic that follows.
 MOST_STEPS, MOST_IMAGES, MOST_WIDTH, MOST_RATE = 10**8, 10**7, 8192, 1000.0
 

@@ -18,8 +18,9 @@ from fsdd.config.resolved import Resolved
 # The stages of a config that pre-trains a translator: fsdd/pretraining.
 PRETRAINING = ("cache", "pretrain")
 _PACKAGE = "fsdd.distilling.stages"
-# A pass back to the images costs about as much as the pass forward, one to the weights twice as much.
-THERE_AND_BACK, TRAINING = 2, 3
+# A pass back to the images costs about as much as the pass forward, one to the weights twice as much. The gradient of
+# a distance of gradients to the images equals seven passes forward.
+THERE_AND_BACK, TRAINING, MATCHING = 2, 3, 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Stage:
         sections: others that its result depends on.
         comes_first: whether no stage may come before it.
         moves_labels: whether it cannot hold labels.
+        moves_pixels: whether images must be whitened channel by channel.
         moves_all_ipcs: whether it moves the sets of all IPCs together, so that a step counts once.
         protocol: what fills the fields of a run that begins with it, unless the config says.
     """
@@ -52,6 +54,7 @@ class Stage:
     sections: tuple[str, ...] = ()
     comes_first: bool = False
     moves_labels: bool = False
+    moves_pixels: bool = False
     moves_all_ipcs: bool = False
     protocol: str = "recommended"
 

@@ -135,8 +135,8 @@ def _fill(name: str, value: Any, given: dict[str, Any]) -> Any:
     standard = table()[name].default
     if value is not None:
         return value
-    if name == "whitening.kind" and given["protocol"] in ("dc", "dsa"):
-        return dataset_names.dc_whitening(given["dataset"])
+    if name == "whitening.kind" and given["protocol"] in dataset_names.CONSTANTS:
+        return dataset_names.dc_whitening(given["dataset"], given["protocol"])
     if isinstance(standard, ByProtocol):
         return standard.value(given["evaluate.protocol" if name.startswith("evaluate.") else "protocol"])
     if isinstance(standard, ByPlatform):
@@ -203,6 +203,9 @@ def _check_stages(config: Resolved) -> None:
     for name in order:
         if (name in PRETRAINING or known[name].moves_labels) and config.labels != "learned":
             raise bad_value("labels", config.labels, f"learned with the stage {name}")
+        if name in known and known[name].moves_pixels and config.whitening.kind in ("auto", "zca"):
+            allowed = f"{', '.join(sorted(dataset_names.BY_CHANNEL))} with the stage {name}, which moves pixels"
+            raise bad_value("whitening.kind", config.whitening.kind, allowed)
         if name in known and known[name].comes_first and order[0] != name:
             raise bad_value("stages", order, f"{name} first: it makes the network that distill then uses")
     if order and set(order) <= set(PRETRAINING):

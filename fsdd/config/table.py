@@ -39,8 +39,8 @@ def _data_fields() -> dict[str, Field]:
             None,
             values.one_of(*PROTOCOLS),
             "Settings that fill what a config leaves open: those of FRePo's PyTorch or JAX code, the best of both as "
-            "measured, those for sets that will be used as plain pixels, or those of DC or of DSA and DM; by default "
-            "that of the first stage: dc, or dsa for dsa and dm, else recommended.",
+            "measured, those for sets that will be used as plain pixels, or those of DC, of DSA and DM, or of IDC; by "
+            "default that of the first stage: dc, idc, or dsa for dsa and dm, else recommended.",
         ),
         "dataset": Field(
             "cifar10",
@@ -103,16 +103,18 @@ def _data_fields() -> dict[str, Field]:
             optional=True,
         ),
         "start": Field(
-            by_protocol(frepo_torch="random", frepo_jax="random", dc="noise", dsa="random"),
-            values.one_of("random", "herding", "noise"),
-            "What the synthetic set starts from: real images, drawn or herded, or standard normal noise.",
+            by_protocol(frepo_torch="random", frepo_jax="random", dc="noise", dsa="random", idc="first"),
+            values.one_of("random", "first", "herding", "noise"),
+            "What the synthetic set starts from: real images, drawn, the first of each class, or herded, or standard "
+            "normal noise.",
         ),
         "seed": Field(0, _SEED, "Root of all randomness but that of the one fixed network."),
         "whitening.kind": Field(
             by_protocol(frepo_torch="auto", frepo_jax="auto", plain_pixels="standardize"),
             values.one_of("auto", "zca", "standardize", "dc_cifar10", "dc_cifar100"),
             "How images are whitened; auto is ZCA for colour images and standardisation for grey ones, dc_cifar10 and "
-            "dc_cifar100 standardise by the constants of DC's code, as the protocols dc and dsa do for these sets.",
+            "dc_cifar100 standardise by the constants of DC's code, as the protocols dc and dsa do for these sets, and "
+            "idc for both by the first.",
         ),
         "whitening.regularisation": Field(
             0.1, values.above(0, 10**6), "Added to the eigenvalues of ZCA, as a multiple of their mean."
@@ -288,14 +290,20 @@ def _evaluation_fields() -> dict[str, Field]:
             "Their weight decay, for adamw and sgd.",
         ),
         "evaluate.schedule": Field(
-            by_protocol(frepo_torch="warmup_times_cosine", frepo_jax="warmup_cosine", dc="drop"),
-            values.one_of("warmup_cosine", "warmup_times_cosine", "drop"),
-            "Their learning rate over the steps; drop is a tenth of it from the middle on.",
+            by_protocol(frepo_torch="warmup_times_cosine", frepo_jax="warmup_cosine", dc="drop", idc="two_drops"),
+            values.one_of("warmup_cosine", "warmup_times_cosine", "drop", "two_drops"),
+            "Their learning rate over the steps; drop is a tenth of it from the middle on, two_drops a fifth from two "
+            "thirds on and a fifth of that from five sixths on.",
         ),
         "evaluate.policy": Field(
-            by_protocol(frepo_torch="dsa", frepo_jax="frepo", recommended="dsa", dc="none", dsa="dsa"),
+            by_protocol(frepo_torch="dsa", frepo_jax="frepo", recommended="dsa", dc="none", dsa="dsa", idc="idc_scoring"),
             values.one_of(*POLICIES),
             "Augmentation of what they learn from.",
+        ),
+        "evaluate.cutmix": Field(
+            by_protocol(frepo_torch=0.0, frepo_jax=0.0, idc=0.5),
+            values.number(0, 1),
+            "The probability that images of a step then show parts of others, whose labels count as much (CutMix).",
         ),
         "evaluate.mean_over_classes": Field(
             by_protocol(frepo_torch=True, frepo_jax=False),
@@ -318,12 +326,12 @@ def _evaluation_fields() -> dict[str, Field]:
             "Their loss.",
         ),
         "evaluate.batch": Field(
-            by_protocol(frepo_torch=500, frepo_jax=500, dc=256),
+            by_protocol(frepo_torch=500, frepo_jax=500, dc=256, idc=64),
             values.whole(1, MOST_IMAGES),
             "Synthetic images of a step, at most.",
         ),
         "evaluate.epochs": Field(
-            by_protocol(frepo_torch=0, frepo_jax=0, dc=301, dsa=1001),
+            by_protocol(frepo_torch=0, frepo_jax=0, dc=301, dsa=1001, idc=1000),
             values.whole(0, MOST_STEPS),
             "Their epochs, of batches of `evaluate.batch`; 0 takes FRePo's number for as many synthetic images.",
         ),

@@ -8,21 +8,24 @@ batches, and XLA then computes every kind and selects: map over batches only whe
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-POLICIES = ("none", "frepo", "dsa")
+POLICIES = ("none", "frepo", "dsa", "idc_matching", "idc_training", "idc_scoring")
 
 
 @functools.partial(jax.jit, static_argnames=("policy", "mirror", "siamese"))
 def augment(key: jax.Array, images: jax.Array, policy: str, mirror: bool = True, siamese: bool = False) -> jax.Array:
     """Images `[n, h, w, c]` under one randomly drawn kind of the policy (one of `POLICIES`); same shape.
 
-    The kind is drawn uniformly for the whole batch, its parameters for each image. Both policies have six kinds, and
+    The kind is drawn uniformly for the whole batch, its parameters for each image. FRePo's policies have six kinds, and
     a call uses one: "frepo" (the JAX code) flips, colours, zooms, rotates, translates or cuts out; "dsa" (the PyTorch
-    code, differentiable Siamese augmentation) flips, colours, scales, rotates, shifts or cuts out. Without `mirror`,
-    for digits, say, no kind flips: five are left, as both codes have it.
+    code, differentiable Siamese augmentation) flips, colours, scales, rotates, shifts or cuts out. Those of IDC's code
+    do several in turn: "idc_matching" colours, shifts and cuts out, "idc_training" colours and shifts, "idc_scoring"
+    flips, colours, and then shifts, scales or rotates. Without `mirror`, for digits, say, nothing flips, as all codes
+    have it.
 
     With `siamese` the parameters, too, are drawn once for all images. They depend on the key and the images' shape
     alone, so that two batches augmented with one key, of real and of synthetic images, are transformed alike (DSA's
@@ -30,13 +33,25 @@ def augment(key: jax.Array, images: jax.Array, policy: str, mirror: bool = True,
     """
     if policy == "none":
         return images
-    if policy not in _KINDS:
+    if policy in _KINDS:
+        return _one_of(_KINDS[policy], key, images, mirror, siamese)
+    if policy not in _SEQUENCES:
         raise ValueError(f"augmentation policy {policy!r} is none of {POLICIES}")
+    sequence = _SEQUENCES[policy]
+    for own, kinds in zip(jax.random.split(key, len(sequence)), sequence, strict=True):
+        images = _one_of(kinds, own, images, mirror, siamese)
+    return images
+
+
+def _one_of(kinds: tuple["Kind", ...], key: jax.Array, images: jax.Array, mirror: bool, siamese: bool) -> jax.Array:
+    """Images under one of some kinds, drawn for all of them; as they are where mirroring is all that there is."""
     each = (None if siamese else 0, 0)
-    kinds = [jax.vmap(kind, in_axes=each) for kind in _KINDS[policy] if mirror or kind is not random_flip]
+    mapped = [jax.vmap(kind, in_axes=each) for kind in kinds if mirror or kind is not random_flip]
+    if not mapped:
+        return images
     kind_key, image_key = jax.random.split(key)
-    kind = jax.random.randint(kind_key, (), 0, len(kinds))
-    return jax.lax.switch(kind, kinds, image_key if siamese else jax.random.split(image_key, len(images)), images)
+    kind = jax.random.randint(kind_key, (), 0, len(mapped))
+    return jax.lax.switch(kind, mapped, image_key if siamese else jax.random.split(image_key, len(images)), images)
 
 
 def augment_by_class(key: jax.Array, images: jax.Array, policy: str, mirror: bool = True) -> jax.Array:
@@ -45,6 +60,39 @@ def augment_by_class(key: jax.Array, images: jax.Array, policy: str, mirror: boo
         return images
     one = functools.partial(augment, policy=policy, mirror=mirror, siamese=True)
     return jax.lax.map(lambda pair: one(*pair), (jax.random.split(key, len(images)), images))
+
+
+class Mixed(NamedTuple):
+    """A batch of which each image may hold a part of another.
+
+    Attributes:
+        images: `[n, h, w, c]`.
+        partners: int `[n]`, the image whose part each holds.
+        share: of each image that is its own, a scalar; 1 where nothing is mixed.
+    """
+
+    images: jax.Array
+    partners: jax.Array
+    share: jax.Array
+
+
+def cutmix(key: jax.Array, images: jax.Array, probability: float) -> Mixed:
+    """With a probability, one rectangle of all images `[n, h, w, c]` shows that of others (CutMix, as in IDC's code).
+
+    Its area is uniform, before it is cut at the border; its centre is uniform over the pixels.
+    """
+    whether_key, partner_key, area_key, *centre_keys = jax.random.split(key, 5)
+    side = jnp.sqrt(jax.random.uniform(area_key)) * jax.random.bernoulli(whether_key, probability)
+
+    def within(centre_key, size):
+        half = jnp.floor(size * side).astype(int) // 2
+        return jnp.abs(jnp.arange(size) + 0.5 - jax.random.randint(centre_key, (), 0, size)) < half
+
+    rows, columns = (within(*pair) for pair in zip(centre_keys, images.shape[1:3], strict=True))
+    inside = rows[:, None] & columns
+    partners = jax.random.permutation(partner_key, len(images))
+    mixed = jnp.where(inside[..., None], images[partners], images)
+    return Mixed(mixed, partners, 1 - jnp.mean(inside.astype(images.dtype)))
 
 
 # What is done to one image, given its parameters.
@@ -174,7 +222,9 @@ def _symmetric(key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
     return jax.random.uniform(key, shape, minval=-1, maxval=1)
 
 
-_KINDS: dict[str, tuple[Callable[[jax.Array, jax.Array], jax.Array], ...]] = {
+Kind = Callable[[jax.Array, jax.Array], jax.Array]
+# Policies of which a batch has one kind.
+_KINDS: dict[str, tuple[Kind, ...]] = {
     "frepo": (
         random_flip,
         frepo_colour,
@@ -191,4 +241,10 @@ _KINDS: dict[str, tuple[Callable[[jax.Array, jax.Array], jax.Array], ...]] = {
         dsa_shift,
         functools.partial(random_cutout, fraction=1 / 2),
     ),
+}
+# Policies of which a batch has one kind of each group, in turn.
+_SEQUENCES: dict[str, tuple[tuple[Kind, ...], ...]] = {
+    "idc_matching": ((dsa_colour,), (dsa_shift,), (functools.partial(random_cutout, fraction=1 / 2),)),
+    "idc_training": ((dsa_colour,), (dsa_shift,)),
+    "idc_scoring": ((random_flip,), (dsa_colour,), (dsa_shift, dsa_scale, random_rotation)),
 }

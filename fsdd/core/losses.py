@@ -4,6 +4,8 @@ Rows that are padding are left out of the means (`rows`, bool `[n]`), classes th
 `[c]`). Padded classes add nothing to a squared error as long as prediction and labels are zero there.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -33,6 +35,17 @@ def mean_squared_error(prediction: jax.Array, labels: jax.Array) -> jax.Array:
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Cross-entropy of logits `[n, c]` and the classes for which labels `[n, c]` are highest: scalar."""
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, jnp.argmax(labels, -1)))
+
+
+def mixed(
+    loss: Callable[[jax.Array, jax.Array], jax.Array], partners: jax.Array, share: jax.Array
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """A loss for images that hold parts of others (`augmentation.Mixed`): to its share that of each image's label."""
+
+    def of_both(logits, labels):
+        return share * loss(logits, labels) + (1 - share) * loss(logits, labels[partners])
+
+    return of_both
 
 
 def best_scale(prediction: jax.Array, labels: jax.Array) -> jax.Array:

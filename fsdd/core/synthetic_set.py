@@ -1,5 +1,7 @@
 """The synthetic set S: what is distilled."""
 
+from collections.abc import Callable
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -57,6 +59,11 @@ def encode(images: jax.Array, factor: int) -> jax.Array:
     return jnp.mean(images.reshape(n, h // factor, factor, w // factor, factor, c), axis=(2, 4))
 
 
+def pick(images: jax.Array, factor: int) -> jax.Array:
+    """The same by single pixels, the first of each square, as IDC shrinks the images that it starts from."""
+    return images[:, ::factor, ::factor]
+
+
 @flax.struct.dataclass
 class Mask:
     """What of a padded synthetic set is no padding; padded images and labels are zero, and stay it.
@@ -88,6 +95,12 @@ def choose_real(labels: np.ndarray, num_classes: int, ipc: int, seed: int) -> np
     rng = np.random.default_rng(seed)
     rows = [np.flatnonzero(labels == label) for label in range(num_classes)]
     return np.concatenate([np.resize(rng.choice(own, min(ipc, len(own)), replace=False), ipc) for own in rows])
+
+
+def choose_first(labels: np.ndarray, num_classes: int, ipc: int) -> np.ndarray:
+    """The same of the first real images of each class in their order; one of fewer gives them again and again."""
+    rows = [np.flatnonzero(labels == label) for label in range(num_classes)]
+    return np.concatenate([np.resize(own[:ipc], ipc) for own in rows])
 
 
 def varied(images: jax.Array, chosen: np.ndarray, mirror: bool, seed: int) -> jax.Array:
@@ -137,6 +150,7 @@ def from_real(
     factor: int = 1,
     mirror: bool = False,
     seed: int = 0,
+    shrink: Callable[[jax.Array, int], jax.Array] = encode,
 ) -> SyntheticSet:
     """A synthetic set initialised with real images.
 
@@ -145,9 +159,10 @@ def from_real(
         labels: int `[n]`.
         chosen: indices, sorted by class; where one is repeated, its images are `varied`.
         num_classes: C.
-        factor: of `encode`.
+        factor: by which images are shrunk.
         mirror: of `varied`, as is `seed`.
         seed: determines its noise.
+        shrink: `encode` or `pick`.
     """
-    start = encode(varied(jnp.asarray(images[chosen]), chosen, mirror, seed), factor)
+    start = shrink(varied(jnp.asarray(images[chosen]), chosen, mirror, seed), factor)
     return SyntheticSet(start, jnp.asarray(initial_labels(labels[chosen], num_classes)))

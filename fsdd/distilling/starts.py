@@ -14,17 +14,18 @@ from fsdd.methods import streams
 
 def choose_start(context: Context, ipc: int) -> SyntheticSet:
     """A set of real images, or noise; with a factor, so many more of them, each so much smaller."""
-    config, labels = context.config, context.data.train_labels
-    count = ipc * config.factor**2
+    config, labels, classes = context.config, context.data.train_labels, context.data.num_classes
+    count, shrink = ipc * config.factor**2, synthetic_set.encode
     if config.start == "noise":
         return _draw_noise(context, count)
     if config.start == "herding":
         chosen = _herd(context, count)
+    elif config.start == "first":
+        chosen, shrink = synthetic_set.choose_first(labels, classes, count), synthetic_set.pick
     else:
-        chosen = synthetic_set.choose_real(labels, context.data.num_classes, count, config.seed)
-    classes = context.data.num_classes
+        chosen = synthetic_set.choose_real(labels, classes, count, config.seed)
     return synthetic_set.from_real(
-        context.real.images, labels, chosen, classes, config.factor, config.objective.flip, config.seed
+        context.real.images, labels, chosen, classes, config.factor, config.objective.flip, config.seed, shrink
     )
 
 

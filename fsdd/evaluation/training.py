@@ -24,7 +24,7 @@ from fsdd.networks import sampling
 # FRePo's table of lengths by number of synthetic images; between its entries we interpolate in logarithms.
 STEPS = {10: 1_000, 100: 2_000, 400: 5_000, 500: 5_000, 1_000: 10_000, 2_000: 40_000, 5_000: 40_000}
 LOSSES = ("squared", "cross_entropy")
-SCHEDULES = ("warmup_cosine", "warmup_times_cosine", "drop")
+SCHEDULES = ("warmup_cosine", "warmup_times_cosine", "drop", "two_drops")
 OPTIMISERS = (*optimisers.OPTIMISERS, "sgd")
 MOMENTUM = 0.9
 # What FRePo's table counts: steps in its JAX code, epochs in its PyTorch code.
@@ -49,6 +49,7 @@ class Recipe:
         loss: one of `LOSSES`; for cross-entropy a row's class is the one whose label is highest.
         length: one of `LENGTHS`.
         epochs: 0 takes FRePo's `length`.
+        cutmix: the probability that images of a step are mixed, after they have been augmented.
     """
 
     optimiser: str = "adamw"
@@ -63,6 +64,7 @@ class Recipe:
     loss: str = "squared"
     length: str = "epochs"
     epochs: int = 0
+    cutmix: float = 0.0
 
     @property
     def loss_function(self) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -99,7 +101,11 @@ def rate_schedule(recipe: Recipe, steps: int, epoch: int = 1) -> optax.Schedule:
     "warmup_cosine": linear from 0 over 500 steps (a tenth of runs shorter than 1,000), then cosine to 1%.
     "warmup_times_cosine": the product of a linear warm-up from 1% over the first tenth and a cosine to 1% over all.
     "drop": a tenth from `drop_step` on.
+    "two_drops": a fifth after two thirds of the epochs, and a fifth of that after five sixths, as in IDC's code.
     """
+    if recipe.schedule == "two_drops":
+        epochs = steps // epoch
+        return optax.piecewise_constant_schedule(recipe.rate, {part * epochs // 6 * epoch: 0.2 for part in (4, 5)})
     if recipe.schedule == "drop":
         return optax.piecewise_constant_schedule(recipe.rate, {drop_step(steps, epoch): 0.1})
     if recipe.schedule == "warmup_cosine":
@@ -158,6 +164,10 @@ def programs(network: nn.Module, recipe: Recipe, images: int, image_shape: tuple
         seen = synthetic.subsample(batch_key, recipe.batch)
         images = augmentation.augment(augment_key, seen.images, recipe.policy, recipe.mirror)
         loss = recipe.loss_function
+        if recipe.cutmix:
+            mix_key = jax.random.fold_in(augment_key, 1)
+            images, partners, share = augmentation.cutmix(mix_key, images, recipe.cutmix)
+            loss = losses.mixed(loss, partners, share)
         return regression.step(state, images, seen.labels, network=network, optimiser=optimiser, loss=loss)
 
     def all_at_once(states, index, keys, synthetic):

@@ -1,4 +1,4 @@
-"""Our numerics against the official functions of the rivals of Table 2, in float64: DC's, DSA's and DM's so far.
+"""Our numerics against the official functions of the rivals of Table 2, in float64: DC's, DSA's, DM's and IDC's so far.
 
 `FSDD_RIVALS_GOLDEN` may name another file of the same layout; widths, classes, batches and image sizes are read from
 it. One channel of its network never fires, so that some rows of its gradients are exactly zero.
@@ -16,8 +16,8 @@ import pytest
 from flax import traverse_util
 
 from fsdd.core import compilation, descent
-from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.methods import dm, optimisers
+from fsdd.core.synthetic_set import SyntheticSet, decode
+from fsdd.methods import dm, idc, optimisers
 from fsdd.methods import gradient_matching as matching
 from fsdd.networks.dc_convnet import DCConvNet
 
@@ -134,3 +134,40 @@ def test_mean_features_and_their_gradients_are_dms(golden, network, variables):
     assert _relative(start.images - state.moving.images, golden["dm/grad_x"]) < 1e-10
     features_s = golden["features_s"].reshape(len(golden["x_t"]), -1, golden["features_s"].shape[-1])
     assert _relative(dm.distances(features_s, golden["features_t"]), golden["dm/distance"]) < 1e-10
+
+
+@pytest.fixture(scope="module")
+def idc_programs(network):
+    """The same for IDC's distances."""
+    recipes = {name: idc.Recipe(network, distance=name, policy="none") for name in idc.DISTANCES}
+    return {name: compilation.jit(functools.partial(idc.match, recipe=recipe)) for name, recipe in recipes.items()}
+
+
+@pytest.mark.parametrize("distance", idc.DISTANCES)
+def test_distances_of_kernels_gradients_are_idcs(golden, variables, idc_programs, distance):
+    terms = _terms(golden, idc_programs[distance], variables, _by_class(golden))
+    distances, gradients = zip(*terms, strict=True)
+    assert _relative(np.stack(distances), golden[f"idc/distance/{distance}"]) < 1e-10
+    assert _relative(np.concatenate(gradients), golden[f"idc/grad_x/{distance}"]) < 1e-10
+
+
+def test_two_sweeps_are_idcs(golden, variables, idc_programs):
+    """A move after each class, of one optimiser for all."""
+    optimiser, shape = optimisers.hold_labels(optax.sgd(0.05, momentum=0.5)), _by_class(golden).shape
+    move = compilation.jit(functools.partial(idc.move, optimiser=optimiser))
+    state = descent.init(_start(golden), optimiser)
+    for label in [*range(shape[0])] * 2:
+        images_s, images_t = state.moving.images.reshape(shape)[label], golden["x_t"][label]
+        _, gradient = idc_programs["mse"](variables, images_s, images_t, label, jax.random.key(0))
+        state = move(state, label, gradient)
+    assert _relative(state.moving.images, golden["idc/x_after"]) < 1e-10
+    np.testing.assert_array_equal(state.moving.labels, _start(golden).labels)
+
+
+def test_stored_tiles_are_decoded_as_idc_decodes_images(golden):
+    """IDC stores the tiles of an image in its quarters: first those of all images on the upper left, and so on."""
+    stored, rows = golden["idc/stored"], golden["idc/decoded_rows"]
+    height, width = (side // 2 for side in stored.shape[1:3])
+    tiles = [stored[:, i : i + height, j : j + width] for i in (0, height) for j in (0, width)]
+    np.testing.assert_array_equal(rows, np.tile(np.arange(len(stored)), 4))
+    assert _relative(decode(jnp.asarray(np.concatenate(tiles)), 2), golden["idc/decoded"]) < 1e-10

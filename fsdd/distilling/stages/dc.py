@@ -2,10 +2,7 @@
 
 from fsdd.config import values
 from fsdd.config.fields import MOST_IMAGES, MOST_RATE, MOST_STEPS, POLICIES, Field
-from fsdd.config.registry import TRAINING, Stage, count_classes
-
-# Passes forward that the gradient of a distance of gradients to the images equals.
-_MATCHING = 7
+from fsdd.config.registry import MATCHING, TRAINING, Stage, count_classes
 
 
 def build_stage(name: str, summary: str, title: str, policy: str) -> Stage:
@@ -67,7 +64,7 @@ def _passes(config, stage, images):
     settings = config[stage]
     outer, inner = _loops(settings, config.ipc)
     real = len(images) * count_classes(config, images) * settings.batch
-    moved, learned = TRAINING * real + _MATCHING * sum(images), TRAINING * inner * sum(images)
+    moved, learned = TRAINING * real + MATCHING * sum(images), TRAINING * inner * sum(images)
     return settings.steps * (outer * moved + (outer - 1) * learned)
 
 
