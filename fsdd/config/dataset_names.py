@@ -46,5 +46,5 @@ def may_be_mirrored(dataset: str) -> bool:
 
 
 def dc_whitening(dataset: str, protocol: str) -> str:
-    """The kind of whitening that the code of a protocol in `CONSTANTS` has: of sets without any their own statistics."""
+    """The kind of whitening that the code of a protocol in `CONSTANTS` has: of other sets by their own statistics."""
     return CONSTANTS[protocol].get(own_name(dataset).lower(), "standardize")

@@ -104,8 +104,8 @@ def _data_fields() -> dict[str, Field]:
         ),
         "start": Field(
             by_protocol(frepo_torch="random", frepo_jax="random", dc="noise", dsa="random", idc="first"),
-            values.one_of("random", "first", "herding", "noise"),
-            "What the synthetic set starts from: real images, drawn, the first of each class, or herded, or standard "
+            values.one_of("random", "herding", "first", "noise"),
+            "What the synthetic set starts from: real images, drawn, herded or the first of each class, or standard "
             "normal noise.",
         ),
         "seed": Field(0, _SEED, "Root of all randomness but that of the one fixed network."),
@@ -296,7 +296,9 @@ def _evaluation_fields() -> dict[str, Field]:
             "thirds on and a fifth of that from five sixths on.",
         ),
         "evaluate.policy": Field(
-            by_protocol(frepo_torch="dsa", frepo_jax="frepo", recommended="dsa", dc="none", dsa="dsa", idc="idc_scoring"),
+            by_protocol(
+                frepo_torch="dsa", frepo_jax="frepo", recommended="dsa", dc="none", dsa="dsa", idc="idc_scoring"
+            ),
             values.one_of(*POLICIES),
             "Augmentation of what they learn from.",
         ),

@@ -8,6 +8,7 @@ moving a class's images while the others have their turns. Momentum by class, or
 Images are pixels, brought back into [0, 1] when a network begins, and standardised on their way into it.
 """
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
@@ -24,7 +25,6 @@ from fsdd.methods import class_batches, gradient_matching, regression
 from fsdd.methods.class_batches import Classes
 from fsdd.methods.streams import Real
 from fsdd.networks import sampling
-
 
 # Of networks in training.
 _MOMENTUM = 0.9
@@ -189,12 +189,15 @@ class Programs:
             if step % self._recipe.uses == 0:
                 kept = state.moving.replace(images=jnp.clip(state.moving.images, 0, 1))
                 state = state.replace(moving=kept, rest=self._fresh(own, given.real.images.shape[1:]))
-            distances = []
-            for _, state, metrics in self._sweeping.run(state, len(given.classes), given, own, dispatch=dispatch):
-                distances.append(metrics["distance"])
-            for _, state, _ in self._learning.run(state, self._recipe.updates, given.real, own, dispatch=dispatch):
-                pass
-            yield step + 1, state, {"loss": jnp.sum(jnp.concatenate(distances), keepdims=True)}
+            state, distances = self._sweep(state, given, own, dispatch)
+            taken = self._learning.run(state, self._recipe.updates, given.real, own, dispatch=dispatch)
+            state = collections.deque(taken, maxlen=1).pop()[1]
+            yield step + 1, state, {"loss": jnp.sum(distances, keepdims=True)}
+
+    def _sweep(self, state, given, key, dispatch):
+        """The state after the turns of all classes, and their distances."""
+        taken = list(self._sweeping.run(state, len(given.classes), given, key, dispatch=dispatch))
+        return taken[-1][1], jnp.concatenate([metrics["distance"] for _, _, metrics in taken])
 
     def _draw(self, key, image_shape):
         variables = sampling.sample(self._recipe.network, jax.random.fold_in(key, 0), image_shape)

@@ -29,6 +29,7 @@ AS_LEARNED = {
     "evaluate.rate": 3e-4,
     "evaluate.batch": 500,
     "evaluate.epochs": 0,
+    "evaluate.cutmix": 0.0,
 }
 TORCH = AS_LEARNED | {
     "network.initialisation": "torch",
@@ -90,7 +91,16 @@ DC = PLAIN | {
     "evaluate.epochs": 301,
 }
 DSA = DC | {"start": "random", "evaluate.policy": "dsa", "evaluate.epochs": 1001}
-PROTOCOLS = {"frepo_torch": TORCH, "frepo_jax": JAX, "recommended": BEST, "plain_pixels": PLAIN, "dc": DC, "dsa": DSA}
+IDC = DSA | {
+    "start": "first",
+    "evaluate.schedule": "two_drops",
+    "evaluate.policy": "idc_scoring",
+    "evaluate.cutmix": 0.5,
+    "evaluate.batch": 64,
+    "evaluate.epochs": 1000,
+}
+PROTOCOLS = {"frepo_torch": TORCH, "frepo_jax": JAX, "recommended": BEST, "plain_pixels": PLAIN}
+PROTOCOLS |= {"dc": DC, "dsa": DSA, "idc": IDC}
 
 
 def _resolved(**fields):
@@ -118,6 +128,8 @@ def test_protocols_fill_what_they_always_did(protocol):
         ({"dataset": "cifar100", "ipc": 10, "protocol": "frepo_jax"}, {"objective.flip": False}),
         ({"dataset": "cifar100", "ipc": 10, "protocol": "frepo_torch"}, {"objective.flip": True, "frepo.rate": 1e-3}),
         ({"dataset": "hf:uoft-cs/cifar100", "protocol": "dc"}, {"whitening.kind": "dc_cifar100"}),
+        ({"dataset": "cifar100", "protocol": "idc"}, {"whitening.kind": "dc_cifar10"}),
+        ({"method": "idc"}, {"protocol": "idc", "start": "first", "evaluate.cutmix": 0.5}),
         ({"dataset": "digits", "protocol": "dsa"}, {"whitening.kind": "standardize", "objective.flip": False}),
         ({"method": "dc"}, {"protocol": "dc", "start": "noise", "evaluate.protocol": "dc", "evaluate.epochs": 301}),
         ({"method": "dm"}, {"protocol": "dsa", "start": "random", "evaluate.epochs": 1001}),

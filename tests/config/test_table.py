@@ -14,7 +14,7 @@ from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
 from fsdd.core import augmentation, whitening
 from fsdd.errors import UserError
 from fsdd.evaluation import training, training_sets
-from fsdd.methods import bilevel, frepo, gradient_matching, optimisers, translation
+from fsdd.methods import bilevel, frepo, gradient_matching, idc, optimisers, translation
 from fsdd.networks import architectures, layers
 
 TABLE = configs.table()
@@ -33,6 +33,9 @@ CHOICES = {
     "dc.policy": augmentation.POLICIES,
     "dsa.policy": augmentation.POLICIES,
     "dm.policy": augmentation.POLICIES,
+    "idc.distance": idc.DISTANCES,
+    "idc.policy": augmentation.POLICIES,
+    "idc.network_policy": augmentation.POLICIES,
     "subsets.policy": augmentation.POLICIES,
     "evaluate.policy": augmentation.POLICIES,
     "network.architecture": architectures.CONVNETS,

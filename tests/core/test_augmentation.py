@@ -342,3 +342,88 @@ def test_each_class_has_a_siamese_augmentation_of_its_own():
     np.testing.assert_allclose(seen[:, 0], seen[:, 1], atol=1e-6)
     assert len({one.tobytes() for one in seen[:, 0].round(4)}) >= 4
     np.testing.assert_array_equal(augmentation.augment_by_class(KEY, images, "none"), images)
+
+
+@pytest.mark.parametrize(
+    "policy, groups",
+    [
+        ("idc_matching", [["dsa_colour"], ["dsa_shift"], [1 / 2]]),
+        ("idc_training", [["dsa_colour"], ["dsa_shift"]]),
+        ("idc_scoring", [["random_flip"], ["dsa_colour"], ["dsa_shift", "dsa_scale", "random_rotation"]]),
+    ],
+)
+def test_idcs_policies_do_one_of_each_group(policy, groups):
+    found = [
+        [kind.keywords["fraction"] if isinstance(kind, functools.partial) else kind.__name__ for kind in group]
+        for group in augmentation._SEQUENCES[policy]
+    ]
+    assert found == groups
+
+
+def test_kinds_of_a_sequence_are_done_in_turn(monkeypatch):
+    def scale(key, image):
+        return 10 * image
+
+    def one(key, image):
+        return image + 1
+
+    def two(key, image):
+        return image + 2
+
+    monkeypatch.setitem(augmentation._SEQUENCES, "numbers", ((one,), (scale,), (one, two), (augmentation.random_flip,)))
+    numbers = {
+        float(augmentation.augment(jax.random.key(seed), jnp.zeros((1, 1, 1, 1)), "numbers", mirror=False).squeeze())
+        for seed in range(20)
+    }
+    assert numbers == {11.0, 12.0}
+
+
+def test_cutmix_shows_a_rectangle_of_partners_as_large_as_it_says():
+    values = jnp.arange(1.0, 6.0)
+    images = jnp.broadcast_to(values[:, None, None, None], (5, 8, 6, 1))
+    mix = jax.jit(functools.partial(augmentation.cutmix, probability=1.0))
+    shares, corners = [], set()
+    for seed in range(60):
+        mixed, partners, share = map(np.asarray, mix(jax.random.key(seed), images))
+        assert sorted(partners) == list(range(5))
+        shares.append(float(share))
+        moved = next((i for i in range(5) if partners[i] != i), None)
+        inside = mixed[moved, ..., 0] != images[moved, ..., 0]
+        rows, columns = inside.any(1), inside.any(0)
+        np.testing.assert_array_equal(inside, rows[:, None] & columns)
+        # Without gaps, and the same for all images.
+        assert all(np.abs(np.diff(np.pad(line, 1).astype(int))).sum() <= 2 for line in (rows, columns))
+        np.testing.assert_array_equal(mixed[..., 0], np.where(inside, values[partners][:, None, None], images[..., 0]))
+        np.testing.assert_allclose(share, 1 - inside.mean(), atol=1e-6)
+        corners.add((int(rows.argmax()), int(columns.argmax())))
+    assert len(corners) > 10
+    # Of sides of almost 8 and 6 pixels halves of 3 and 2.
+    assert min(shares) == 0.5 and max(shares) == 1.0
+
+
+def test_cutmix_mixes_as_often_as_it_is_asked_to():
+    images = jnp.arange(4.0)[:, None, None, None] * jnp.ones((4, 16, 16, 1))
+    shares = jax.vmap(lambda key: augmentation.cutmix(key, images, 0.5).share)(jax.random.split(KEY, 400))
+    never = augmentation.cutmix(KEY, images, 0.0)
+    np.testing.assert_array_equal(never.images, images)
+    assert never.share == 1
+    # Rectangles of no pixel add to the half that are none: those whose side is under 2 of 16 pixels, one in 64.
+    assert abs(np.mean(shares == 1) - 0.5 - 0.5 / 64) < 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cutmix_has_the_rectangle_of_idcs_code(seed, monkeypatch):
+    """For the same area and centre: half a side is a whole number of pixels, cut at the border."""
+    rng = np.random.default_rng(seed)
+    area, centres = rng.uniform(), rng.integers(0, [12, 10])
+    monkeypatch.setattr(jax.random, "uniform", lambda key: jnp.float32(area))
+    drawn = iter(centres)
+    monkeypatch.setattr(jax.random, "randint", lambda *_: next(drawn))
+    images = jnp.stack([jnp.zeros((12, 10, 1)), jnp.ones((12, 10, 1))])
+    found = augmentation.cutmix(jax.random.key(seed), images, 1.0)
+    half = (np.array([12, 10]) * np.sqrt(area)).astype(int) // 2
+    low, high = np.clip(centres - half, 0, [12, 10]), np.clip(centres + half, 0, [12, 10])
+    np.testing.assert_allclose(found.share, 1 - np.prod(high - low) / 120, atol=1e-6)
+    wanted = np.array(images[0])
+    wanted[low[0] : high[0], low[1] : high[1]] = found.partners[0]
+    np.testing.assert_array_equal(found.images[0], wanted)

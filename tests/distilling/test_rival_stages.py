@@ -1,18 +1,20 @@
-"""The stages of the rivals of Table 2: dm, dc and dsa. Their numerics are compared in tests/methods."""
+"""The stages of the rivals of Table 2: dm, dc, dsa and idc. Their numerics are compared in tests/methods."""
 
 import numpy as np
 import pytest
 import runs
 
 from fsdd import config as configs
+from fsdd.data import sources
 from fsdd.distilling import context as contexts
 from fsdd.distilling import estimate
+from fsdd.errors import Diverged, UserError
 from fsdd.io import checkpoint, report
 from fsdd.io.stored_files import load
 
 pytestmark = pytest.mark.whole
 # Without its augmentation, dsa is dc.
-METHODS = ("dm", "dsa")
+METHODS = ("dm", "dsa", "idc")
 
 
 def _fields(method, **fields):
@@ -31,7 +33,8 @@ def finished(request, tmp_path_factory):
 def test_images_move_and_labels_do_not(finished):
     method, folder, results = finished
     figures = results["stages"][method]
-    assert len(figures["curve"]) == figures["steps"] == figures["networks"] == runs.TINY[f"{method}.steps"]
+    assert len(figures["curve"]) == figures["steps"] == runs.TINY[f"{method}.steps"]
+    assert figures["networks"] == (2 if method == "idc" else figures["steps"])
     stored = load(folder / "synthetic.npz")
     assert stored.whitening.kind == "standardize"
     np.testing.assert_allclose(stored.synthetic.labels, np.eye(10) - 0.1, atol=1e-6)
@@ -83,7 +86,36 @@ def test_dc_starts_from_noise_and_is_scored_by_its_protocol_and_by_frepos(tmp_pa
     assert abs(drawn.mean()) < 0.2 and abs(drawn.std() - 1) < 0.2
 
 
+def test_idc_starts_from_the_first_images_in_tiles_and_is_scored_by_its_protocol(tmp_path):
+    fields = {"factor": 2, "ipc": 2, "idc__steps": 1, "idc__rate": 1e-9, "idc__momentum": 0.0}
+    fields |= {"evaluate__networks": 1, "evaluate__steps": 2, "evaluate__stages": ("start",)}
+    results = runs.run(_fields("idc", **fields), tmp_path)
+    (score,) = results["evaluations"]
+    wanted = {"schedule": "two_drops", "policy": "idc_scoring", "cutmix": 0.5, "batch": 64, "optimiser": "sgd"}
+    assert {name: score["recipe"][name] for name in wanted} == wanted
+    real, stored = sources.load("digits"), load(tmp_path / "synthetic.npz")
+    assert stored.synthetic.images.shape == (10 * 2 * 4, 4, 4, 1)
+    for label in range(10):
+        first = real.train_images[real.train_labels == label][:8, ::2, ::2] / np.float32(255)
+        found = stored.whitening.invert(stored.synthetic.images[8 * label : 8 * label + 8])
+        np.testing.assert_allclose(found, first, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["auto", "zca"])
+def test_idc_takes_images_that_are_whitened_by_channel(kind):
+    words = f"config.whitening.kind is {kind!r}; allowed: dc_cifar10, dc_cifar100, standardize with the stage idc"
+    with pytest.raises(UserError, match=words):
+        configs.resolve(_fields("idc", whitening__kind=kind))
+
+
+def test_idc_that_diverges_says_at_which_step(tmp_path):
+    with pytest.raises(Diverged, match=r"idc ipc 1: the loss is nan at step \d; lower its rate"):
+        runs.run(_fields("idc", idc__network_rate=1e3, idc__distance="l1", idc__updates=2, idc__uses=4), tmp_path)
+
+
 def test_work_is_counted(tmp_path):
+    config = configs.resolve(_fields("idc", ipc=2))
+    assert estimate.count_passes(contexts.prepare(config, tmp_path))["idc"] == 4 * (3 * (10 * 8 + 2 * 8) + 7 * 20)
     config = configs.resolve(_fields("dc", ipc=2, stages=("dm", "dc")))
     counted = estimate.count_passes(contexts.prepare(config, tmp_path))
     assert counted["dm"] == 6 * (10 * 8 + 2 * 20)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from fsdd.core import compilation
+from fsdd.core import compilation, losses
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training
 from fsdd.evaluation.training import Recipe
@@ -79,6 +79,32 @@ def test_sgd_is_pytorchs_and_is_made_anew_where_the_rate_drops():
             rate, velocity = 0.01, np.zeros(3)
         np.testing.assert_allclose(found, wanted, rtol=1e-5, err_msg=f"step {index}")
     assert training.drop_step(301, 1) == 152
+
+
+def test_the_rate_falls_twice_as_in_idcs_code():
+    """PyTorch's MultiStepLR with milestones in epochs, here of three steps."""
+    recipe = Recipe("sgd", 0.01, 5e-4, "two_drops", epochs=10, batch=64, cutmix=0.5)
+    assert training.steps_of(recipe, 150) == 30
+    rates = np.asarray(training.rate_schedule(recipe, 30, 3)(np.arange(30))).reshape(10, 3)
+    wanted = [0.01 * 0.2 ** sum(epoch >= milestone for milestone in (2 * 10 // 3, 5 * 10 // 6)) for epoch in range(10)]
+    np.testing.assert_allclose(rates, np.repeat(wanted, 3).reshape(10, 3), rtol=1e-6)
+
+
+def test_labels_of_mixed_images_count_by_their_shares():
+    rng = np.random.default_rng(5)
+    logits, labels, partners = rng.normal(size=(4, 3)), np.eye(3)[[0, 1, 2, 1]] - 1 / 3, np.array([2, 0, 3, 1])
+    found = losses.mixed(losses.cross_entropy, partners, 0.3)(jnp.asarray(logits), jnp.asarray(labels))
+    mixed = 0.3 * np.eye(3)[[0, 1, 2, 1]] + 0.7 * np.eye(3)[[2, 0, 1, 1]]
+    log_shares = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    np.testing.assert_allclose(found, -np.mean(np.sum(mixed * log_shares, 1)), rtol=1e-5)
+
+
+def test_training_mixes_where_a_recipe_says_so(synthetic):
+    key = jax.random.key(0)[None]
+    recipes = [dataclasses.replace(PLAIN, steps=3, loss="cross_entropy", cutmix=share) for share in (0.0, 1.0)]
+    plain, mixed = (jax.tree.leaves(training.variables(training.train(NETWORK, recipe, synthetic, key)))
+                    for recipe in recipes)  # fmt: skip
+    assert max(np.abs(one - other).max() for one, other in zip(plain, mixed, strict=True)) > 1e-5
 
 
 def _squared(logits, labels):

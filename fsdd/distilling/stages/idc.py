@@ -85,7 +85,9 @@ STAGE = Stage(
         "rate": Field(
             0.0, values.number(0, MOST_RATE), "Learning rate of the pixels; 0 is IDC's: 0.0005 times images per class."
         ),
-        "momentum": Field(0.5, values.fraction(), "Momentum of their gradient descent, which other classes' turns go on."),
+        "momentum": Field(
+            0.5, values.fraction(), "Momentum of their gradient descent, which other classes' turns go on."
+        ),
         "updates": Field(32, values.whole(1, MOST_STEPS), "Steps of a network on real images after each sweep."),
         "network_rate": Field(
             0.01, values.above(0, MOST_RATE), "Learning rate of the networks; their momentum is 0.9."
