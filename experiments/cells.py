@@ -13,6 +13,7 @@ from typing import Any
 from experiments import charts, records, sweep
 from experiments.sweep import Row
 from fsdd import config as configs
+from fsdd.config.registry import protocol_of
 
 IPCS = {"cifar10": (1, 10, 50), "cifar100": (1, 10), "digits": (1,)}
 # Datasets and images per class (IPC) of the paper's Tables 2 and 3, in their order.
@@ -53,6 +54,13 @@ METHODS = {
     "herding": Method("herding", charts.REAL, "real", {"start": "herding"}),
     "baseline": Method("Baseline", charts.RIVALS, "baseline"),
     "frepo": Method("FRePo", charts.RIVALS, "frepo"),
+    "dd": Method("DD", charts.RIVALS, "dd"),
+    "rtp": Method("RTP", charts.RIVALS, "rtp"),
+    "dc": Method("DC", charts.RIVALS, "dc"),
+    "dsa": Method("DSA", charts.RIVALS, "dsa"),
+    "idc": Method("IDC-I", charts.RIVALS, "idc"),
+    "mtt": Method("MTT", charts.RIVALS, "mtt"),
+    "dm": Method("DM", charts.RIVALS, "dm"),
     "one_net": Method("1 Net", charts.TRANSLATORS, "distill"),
     "bilevel": Method("Bi-Level", charts.RIVALS, "bilevel"),
     "bilevel_inner": Method("Bi-Level, as its inner steps end", charts.RIVALS, "bilevel_inner", {}, "bilevel"),
@@ -96,6 +104,16 @@ _SCALES: dict[str, dict[str, Any]] = {
         "bilevel.batch": 32,
         "frepo.steps": 6,
         "frepo.batch": 32,
+        "dm.steps": 3,
+        "dm.batch": 8,
+        "dc.steps": 2,
+        "dc.batch": 8,
+        "dsa.steps": 2,
+        "dsa.batch": 8,
+        "idc.steps": 3,
+        "idc.batch": 8,
+        "idc.updates": 2,
+        "idc.network_batch": 8,
         "evaluate.networks": 2,
         "evaluate.width": 4,
         "evaluate.policy": "none",
@@ -145,6 +163,9 @@ def build_row(name: str, dataset: str, ipc: int, scale: str) -> Row:
     """The run of one cell."""
     method = METHODS[name]
     fields = _SCALES[scale] | _ROWS.get(name, {}).get(scale, {}) | {"method": method.method} | method.fields
+    if protocol_of(configs.methods()[method.method]) != "recommended":
+        # Rivals bring their own.
+        fields.pop("protocol", None)
     if dataset == "digits":
         fields |= {"dataset": "digits", "evaluate.stages": ()}
     if method.fields.get("translate.init") == PRETRAINED["cpu"]:
@@ -174,6 +195,11 @@ def rescore(name: str, dataset: str, ipc: int, scale: str, fields: Mapping[str, 
 def cell_name(name: str, dataset: str, ipc: int) -> str:
     """What a cell is called in result files, notes and workdirs."""
     return f"{dataset}_ipc{ipc}_{name}"
+
+
+def are_there(names: Sequence[str]) -> tuple[str, ...]:
+    """Those rows of which this version has the method."""
+    return tuple(name for name in names if METHODS[name].method in configs.methods())
 
 
 def load(scale: str, out: pathlib.Path | None = None) -> dict[str, dict[str, Any]]:
@@ -253,6 +279,7 @@ def main(
     rows: Sequence[str],
     markdown: Callable[[str, dict[str, dict[str, Any]]], str],
     draw: Callable[[str, dict[str, dict[str, Any]], pathlib.Path], list[pathlib.Path]] = lambda *_: [],
+    complete: Callable[[str, list[tuple[str, str, int]], pathlib.Path, pathlib.Path, str | None], object] | None = None,
 ) -> None:
     """Command line of a table: run the cells that are asked for and not done, then print the table.
 
@@ -261,6 +288,8 @@ def main(
         rows: keys of `METHODS`.
         markdown: the table of a scale, of its results.
         draw: of a scale, its results and a folder: draws pictures and says where they are.
+        complete: of a scale, its cells that are asked for, the result file, the folder of the workdirs and where TFDS
+            keeps prepared sets: adds to the results what the table shows besides.
     """
     parser = argparse.ArgumentParser(prog=f"python -m experiments.paper.{name}")
     add_arguments(parser)
@@ -271,13 +300,16 @@ def main(
     arguments = parser.parse_args()
     scale, (root, out) = arguments.scale, choose_places(arguments, "cells")
     wanted = [
-        build_row(one, dataset, ipc, scale)
+        (one, dataset, ipc)
         for dataset in (["digits"] if scale == "smoke" else arguments.dataset)
         for ipc in IPCS[dataset]
-        if ipc in arguments.ipc
+        if ipc in arguments.ipc and not arguments.render
         for one in arguments.rows
     ]
+    places = out, root / scale, arguments.data_dir
     with sweep.one_line_errors(parser.prog):
-        sweep.run_missing([] if arguments.render else wanted, out, root / scale, arguments.data_dir)
+        sweep.run_missing([build_row(*cell, scale) for cell in wanted], *places)
+        if complete and wanted:
+            complete(scale, wanted, *places)
     results = load(scale, out)
     show(markdown(scale, results), out, draw(scale, results, out.parent), f"{name}_{scale}")

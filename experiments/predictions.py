@@ -113,15 +113,21 @@ def predict(config: Resolved, device: Device, done: Collection[str] = ()) -> Pre
     return Prediction(device.start + device.program * programs, busy, BESIDE + held)
 
 
-def _stage_seconds(config: Resolved, size: Size, device: Device, stage: str) -> float:
+def stage_flops(config: Resolved, size: Size, stage: str) -> float:
+    """FLOPs of all steps of a stage, as they are counted for estimates."""
     moved = estimate.moved_images(config, size.num_classes, stage)
     passes = configs.stages()[stage].passes(config, moved, len(size.train_labels))
-    steps = configs.steps_of(config, stage)
     flops = passes * _flops(objectives.build_objective(config, size.num_classes).network, size.image_shape)
     if stage == "translate":
         translator = translators.build(config, config.translate.init, size.image_shape[-1])
-        flops += TRAINING * steps * sum(moved) * _flops_of_translator(translator, size.image_shape)
-    seconds = flops / device.flops + steps * device.step
+        translated = TRAINING * configs.steps_of(config, stage) * sum(moved)
+        flops += translated * _flops_of_translator(translator, size.image_shape)
+    return flops
+
+
+def _stage_seconds(config: Resolved, size: Size, device: Device, stage: str) -> float:
+    steps = configs.steps_of(config, stage)
+    seconds = stage_flops(config, size, stage) / device.flops + steps * device.step
     # One network is no stream of fresh ones.
     networks = config[stage].get("networks", 1)
     return seconds + (networks * device.network if networks > 1 else 0)

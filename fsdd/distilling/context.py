@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -52,6 +53,7 @@ class Context:
         whitening: fitted on its training split.
         real: the training split on the device, whitened.
         objective: the NFR loss in the networks of Theta.
+        watch: is told a stage's name and how many of its steps are done, whenever it has taken some.
     """
 
     config: Resolved
@@ -61,6 +63,7 @@ class Context:
     whitening: Whitening
     real: streams.Real
     objective: Objective
+    watch: Callable[[str, int], object] = lambda stage, step: None
 
     @property
     def is_balanced(self) -> bool:

@@ -91,6 +91,7 @@ def _follow(context: Context, stage: str, ipc: int, move: Move) -> tuple[descent
     def keeping():
         """Pass steps on; at marks, store the set as it then is."""
         for position, state, metrics in steps:
+            context.watch(stage, position)
             if position in marks:
                 seconds = move.spent + resumable.elapsed
                 write_set(folder / "kept" / f"{position}.npz", move.set_of(state), seconds=seconds)

@@ -1,0 +1,130 @@
+"""Seconds of an iteration of every method of Table 2, at the size that it has there, beside the floor of its FLOPs.
+
+    python -m experiments.benchmarks.iterations --rows frepo dm dc dsa idc --dataset cifar10 --ipc 1 --data_dir DATA
+
+Real images, each method's own figures, a few steps. Seconds are those between two steps, medians of steps after the
+first two, which compile. The machine may be shared: seconds of the CPU, summed over cores, and its load stand beside
+wall seconds. The floor is the counted FLOPs over the rate of the machine's own convolutions. Writes
+results/iterations_cpu.json, or iterations_gpu.json where there is a GPU.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from experiments import cells, predictions, records, sweep
+from experiments.benchmarks import steps
+from experiments.paper import table2
+from fsdd import config as configs
+from fsdd.distilling import context as contexts
+from fsdd.distilling import starts
+from fsdd.errors import UserError
+from fsdd.io import provenance, workdir
+
+# Steps whose seconds are not those of a step: they compile, and the host is ahead of the device.
+_FIRST = 2
+
+
+class Clock:
+    """Notes when steps of stages are taken.
+
+    Attributes:
+        ticks: of each stage `(steps done, wall seconds, seconds of the CPU)`.
+    """
+
+    def __init__(self):
+        """Without any."""
+        self.ticks: dict[str, list[tuple[int, float, float]]] = {}
+
+    def __call__(self, stage: str, step: int) -> None:
+        """So many steps of a stage have been taken."""
+        self.ticks.setdefault(stage, []).append((step, time.perf_counter(), time.process_time()))
+
+    def medians(self, stage: str) -> dict[str, float]:
+        """Seconds of a step, and of the CPU in it."""
+        ticks = self.ticks[stage][_FIRST:]
+        if len(ticks) < 2:
+            raise UserError(f"--steps: {stage} took {len(self.ticks[stage])} dispatches; allowed: {_FIRST + 2} or more")
+        each = [[(after - before) / (later[0] - one[0]) for before, after in zip(one[1:], later[1:], strict=True)]
+                for one, later in itertools.pairwise(ticks)]  # fmt: skip
+        wall, cpu = (statistics.median(column) for column in zip(*each, strict=True))
+        return {"seconds": wall, "cpu_seconds": cpu, "samples": len(each)}
+
+
+def shortened(row: sweep.Row, taken: int) -> sweep.Row:
+    """A row whose stages take so many steps, and that scores nothing."""
+    fields = row.fields | {"evaluate.networks": 0, "evaluate.stages": (), "compute.checkpoint_seconds": 1e6}
+    for stage in configs.methods()[row.fields["method"]]:
+        names = configs.stages()[stage].fields
+        short = {"steps": taken} if "steps" in names else {"networks": taken, "uses": 1, "group": 1}
+        fields |= {f"{stage}.{name}": value for name, value in short.items()}
+    return dataclasses.replace(row, fields=fields)
+
+
+def measure(name: str, dataset: str, ipc: int, taken: int, rate: float, data_dir: str | None) -> dict[str, Any]:
+    """A row of the result, of a cell of Table 2 at the paper's scale."""
+    scale = "smoke" if dataset == "digits" else "paper"
+    row = shortened(cells.build_row(name, dataset, ipc, scale), taken)
+    config, clock = configs.resolve(sweep.build_config(row, data_dir)), Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        context = dataclasses.replace(contexts.prepare(config, pathlib.Path(folder)), watch=clock)
+        sets = {ipc: starts.choose_start(context, ipc)}
+        for stage in config.stages:
+            sets = configs.stages()[stage].run(context, sets)
+    size = predictions.SIZES[dataset]
+    found = {}
+    for stage in config.stages:
+        flops = predictions.stage_flops(config, size, stage) / configs.steps_of(config, stage)
+        found[stage] = clock.medians(stage) | {"flops": flops, "floor": flops / rate}
+    facts = {"row": name, "dataset": dataset, "ipc": ipc, "stages": found}
+    return facts | {"convolution_flops": rate, "load": round(os.getloadavg()[0], 1)} | provenance.summary()
+
+
+def markdown(entries: Sequence[dict[str, Any]]) -> str:
+    """Seconds of an iteration, wall and CPU, beside the floor."""
+    head = ["dataset", "IPC", "row", "stage", "seconds", "of the CPU", "floor", "over the floor", "load"]
+    rows = []
+    for one in entries:
+        where = [cells.NAMES[one["dataset"]], one["ipc"], cells.METHODS[one["row"]].title]
+        for stage, found in one["stages"].items():
+            times = [f"{found[part]:.3g}" for part in ("seconds", "cpu_seconds", "floor")]
+            rows.append([*where, stage, *times, f"{found['seconds'] / found['floor']:.1f}", one["load"]])
+    return records.table(head, rows)
+
+
+def main() -> None:
+    """Measure, and bring the pages up to date."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.iterations")
+    allowed = cells.are_there(table2.TIMED)
+    parser.add_argument("--rows", nargs="*", default=list(allowed), choices=allowed)
+    parser.add_argument("--dataset", default="cifar10", choices=list(cells.IPCS))
+    parser.add_argument("--ipc", nargs="*", type=int, default=[1])
+    parser.add_argument("--steps", type=int, default=6, help="that each takes, in 4 dispatches or more")
+    parser.add_argument("--data_dir", default=None, help="where TFDS keeps prepared sets")
+    parser.add_argument("--out", type=pathlib.Path, help="the JSON of results")
+    arguments = parser.parse_args()
+    device = "cpu" if jax.default_backend() == "cpu" else "gpu"
+    out = arguments.out or records.FOLDER / f"iterations_{device}.json"
+    rate = steps.convolution_rate()
+    entries = {(one["dataset"], one["ipc"], one["row"]): one for one in records.read(out)}
+    with sweep.one_line_errors(parser.prog):
+        for ipc in arguments.ipc:
+            for name in arguments.rows:
+                entry = measure(name, arguments.dataset, ipc, arguments.steps, rate, arguments.data_dir)
+                entries[arguments.dataset, ipc, name] = entry
+                print(markdown([entry]).splitlines()[-1], flush=True)
+                workdir.write(out, [entries[key] for key in sorted(entries)])
+    cells.show(markdown(list(entries.values())), out)
+
+
+if __name__ == "__main__":
+    main()
