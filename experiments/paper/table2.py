@@ -132,7 +132,7 @@ def markdown(scale: str, results: Mapping[str, dict[str, Any]], timings: Sequenc
     total = len(ROWS) * len(columns)
     missing = [
         f"{what}: {cells.count(measured, total)}"
-        for what, measured in zip(("Accuracy", "by FRePo's protocol", "seconds"), counts, strict=True)
+        for what, measured in zip(("Accuracy", "By FRePo's protocol", "Seconds"), counts, strict=True)
     ]
     return "\n".join([records.table(_HEAD, rows), "", " ".join(missing), *_describe(scale, results, timings)])
 

@@ -76,8 +76,22 @@ def test_a_table_and_its_place_are_printed_when_all_its_cells_are_there(smoke, m
     # Table 2 reads the same cells.
     wanted = ["with_adaptation", "refine"]
     call(monkeypatch, lambda: cells.main("table2", table2.ROWS, table2.markdown), *places, "--rows", *wanted)
-    assert "2 of 5 cells measured, 3 missing." in capsys.readouterr().out
+    assert f"Accuracy: 2 of {len(table2.ROWS)} cells measured" in capsys.readouterr().out
     assert not (smoke / "nothing").exists()
+
+
+@pytest.mark.whole
+def test_table_2_scores_rivals_by_their_own_protocol_and_by_frepos(tmp_path, monkeypatch, capsys):
+    places = ["--scale=smoke", f"--root={tmp_path}", f"--out={tmp_path / 'cells.json'}", "--rows", "dm"]
+    command = ("table2", cells.are_there(table2.ROWS), table2.markdown, table2.draw, table2.complete)
+    call(monkeypatch, lambda: cells.main(*command), *places)
+    printed, (entry,) = capsys.readouterr().out, records.read(tmp_path / "cells.json")
+    own, compared = cells.score(entry), entry["by_frepos_protocol"]
+    assert (own["recipe"]["protocol"], compared["recipe"]["protocol"]) == ("dsa", "frepo_torch")
+    assert own["stage"] == compared["stage"] == "dm"
+    assert f"| digits | 1 | DM | {records.accuracy(own)} | {records.accuracy(compared)} |" in printed
+    call(monkeypatch, lambda: cells.main(*command), *places, f"--root={tmp_path / 'nothing'}")
+    assert not (tmp_path / "nothing").exists(), "what is done is not scored again"
 
 
 def test_the_table_of_the_repository_lies_on_its_page(monkeypatch, capsys):
@@ -144,11 +158,54 @@ def test_differences_from_the_paper_are_counted_and_named():
     assert "Differences" not in close
 
 
-def test_frepo_s_hours_are_those_of_its_own_iterations():
+def _timed(row, **seconds):
+    stages = {stage: {"seconds": value, "cpu_seconds": value, "floor": value / 2} for stage, value in seconds.items()}
+    facts = {"dataset": "cifar10", "ipc": 1, "load": 1.5, "device": "a machine", "convolution_flops": 2e11}
+    return {"row": row, "stages": stages} | facts
+
+
+def test_hours_of_rivals_are_those_of_official_iterations():
     stage = {"wall_seconds": 110.0, "compile_seconds": 10.0, "steps": 1000}
-    assert table2.hours("frepo", {"stages": {"frepo": stage}}) == pytest.approx(100 / 1000 * 500_000 / 3600)
-    result = {"stages": {}, "evaluations": [{"distilling_seconds": 1800.0}]}
-    assert table2.hours("refine", result) == 0.5
+    run = {"stages": {"frepo": stage}}
+    assert table2.hours("frepo", run, None) == pytest.approx(100 / 1000 * 500_000 / 3600)
+    assert table2.hours("frepo", run, _timed("frepo", frepo=0.036)) == pytest.approx(5.0)
+    assert table2.hours("idc", None, _timed("idc", idc=3.6)) == pytest.approx(200.0)
+    assert table2.hours("dm", None, None) is None
+    # Ours are those of the run, where there is one.
+    result, timed = (
+        {"stages": {}, "evaluations": [{"distilling_seconds": 1800.0}]},
+        _timed("", distill=0.6, translate=1.8),
+    )
+    assert table2.hours("refine", result, None) == table2.hours("with_adaptation", result, timed) == 0.5
+    assert table2.hours("with_adaptation", None, timed) == pytest.approx(1.0)
+    assert table2.hours("refine", None, None) is None
+
+
+def test_table_2_shows_what_was_measured_beside_what_is_published(tmp_path):
+    score = {"mean": 27.0, "std": 0.4, "stage": "dm"}
+    result = {"evaluations": [score], "by_frepos_protocol": score | {"mean": 30.0}, "stages": {}}
+    results = {"cifar10_ipc1_dm": result}
+    timings = [_timed("dm", dm=5.4), _timed("dc", dc=18.0), _timed("with_adaptation", distill=0.1, translate=3.0)]
+    text = table2.markdown("cpu", results, timings)
+    assert "| CIFAR-10 | 1 | DM | 27.0 ± 0.4 | 30.0 ± 0.4 | 26.0 | 5.4 | 2.7 | 20,000 | 30 | 0.3 |" in text
+    assert "| CIFAR-10 | 1 | DC |  |  | 28.3 | 18 | 9 | 1,000 | 5 | 0.1 |" in text
+    assert "| w Ada |  |  | 44.0 | 0.1 + 3 | 0.05 + 1.5 | 3,000 + 1,000 | 0.917 | 0.02 |" in text
+    assert "RTP" not in text and "FRePo |" not in text and "IPC 10" not in text
+    assert "Accuracy: 1 of 60 cells measured, 59 missing. By FRePo's protocol: 1 of 60" in text
+    assert "Seconds: 3 of 60 cells measured" in text
+    assert "Seconds on a machine, at a load of 1.5 to 1.5" in text
+    (picture,) = table2.draw("cpu", results, tmp_path, timings)
+    assert picture.name == "table2_cpu_cifar10_ipc1.png" and picture.read_bytes()[:4] == PNG
+
+
+def test_rows_of_methods_that_are_not_there_are_not_run(monkeypatch):
+    known = {**configs.methods()}
+    del known["dm"]
+    monkeypatch.setattr(configs, "methods", lambda: known)
+    assert cells.are_there(("dc", "dm")) == ("dc",)
+    # A rival's own protocol stays at the paper's scale.
+    assert "protocol" not in cells.build_row("dc", "cifar10", 1, "paper").fields
+    assert cells.build_row("frepo", "cifar10", 1, "paper").fields["protocol"] == "frepo_torch"
 
 
 def test_differences_in_table_4_take_their_reason_from_the_convnets():
