@@ -3,9 +3,10 @@
     python -m experiments.benchmarks.iterations --rows frepo dm dc dsa idc --dataset cifar10 --ipc 1 --data_dir DATA
 
 Real images, each method's own figures, a few steps. Seconds are those between two steps, medians of steps after the
-first two, which compile. The machine may be shared: seconds of the CPU, summed over cores, and its load stand beside
-wall seconds. The floor is the counted FLOPs over the rate of the machine's own convolutions. Writes
-results/iterations_cpu.json, or iterations_gpu.json where there is a GPU.
+first two, which compile. On CPU they are seconds of the process, summed over cores and divided by their number: what a
+step takes that has the machine to itself and keeps all cores busy, whatever else runs. Wall seconds, and the load they
+were taken at, stand beside them. The floor is the counted FLOPs over the rate of the machine's own convolutions, by the
+same clock. Writes results/iterations_cpu.json, or iterations_gpu.json where there is a GPU.
 """
 
 import argparse
@@ -34,11 +35,18 @@ from fsdd.io import provenance, workdir
 _FIRST = 2
 
 
+def busy_seconds() -> float:
+    """On CPU seconds of this process over the machine's cores, else wall seconds."""
+    if jax.default_backend() != "cpu":
+        return time.perf_counter()
+    return time.process_time() / len(os.sched_getaffinity(0))
+
+
 class Clock:
     """Notes when steps of stages are taken.
 
     Attributes:
-        ticks: of each stage `(steps done, wall seconds, seconds of the CPU)`.
+        ticks: of each stage `(steps done, busy seconds, wall seconds)`.
     """
 
     def __init__(self):
@@ -47,17 +55,17 @@ class Clock:
 
     def __call__(self, stage: str, step: int) -> None:
         """So many steps of a stage have been taken."""
-        self.ticks.setdefault(stage, []).append((step, time.perf_counter(), time.process_time()))
+        self.ticks.setdefault(stage, []).append((step, busy_seconds(), time.perf_counter()))
 
     def medians(self, stage: str) -> dict[str, float]:
-        """Seconds of a step, and of the CPU in it."""
+        """Seconds of a step, busy ones and wall ones."""
         ticks = self.ticks[stage][_FIRST:]
         if len(ticks) < 2:
             raise UserError(f"--steps: {stage} took {len(self.ticks[stage])} dispatches; allowed: {_FIRST + 2} or more")
         each = [[(after - before) / (later[0] - one[0]) for before, after in zip(one[1:], later[1:], strict=True)]
                 for one, later in itertools.pairwise(ticks)]  # fmt: skip
-        wall, cpu = (statistics.median(column) for column in zip(*each, strict=True))
-        return {"seconds": wall, "cpu_seconds": cpu, "samples": len(each)}
+        busy, wall = (statistics.median(column) for column in zip(*each, strict=True))
+        return {"seconds": busy, "wall_seconds": wall, "samples": len(each)}
 
 
 def shortened(row: sweep.Row, taken: int) -> sweep.Row:
@@ -90,14 +98,14 @@ def measure(name: str, dataset: str, ipc: int, taken: int, rate: float, data_dir
 
 
 def markdown(entries: Sequence[dict[str, Any]]) -> str:
-    """Seconds of an iteration, wall and CPU, beside the floor."""
-    head = ["dataset", "IPC", "row", "stage", "seconds", "of the CPU", "floor", "over the floor", "load"]
+    """Seconds of an iteration, busy and wall, beside the floor."""
+    head = ["dataset", "IPC", "row", "stage", "seconds", "floor", "over the floor", "wall seconds", "load"]
     rows = []
     for one in entries:
         where = [cells.NAMES[one["dataset"]], one["ipc"], cells.METHODS[one["row"]].title]
         for stage, found in one["stages"].items():
-            times = [f"{found[part]:.3g}" for part in ("seconds", "cpu_seconds", "floor")]
-            rows.append([*where, stage, *times, f"{found['seconds'] / found['floor']:.1f}", one["load"]])
+            times = [found["seconds"], found["floor"], found["seconds"] / found["floor"], found["wall_seconds"]]
+            rows.append([*where, stage, *(f"{value:.3g}" for value in times), one["load"]])
     return records.table(head, rows)
 
 
@@ -114,7 +122,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = "cpu" if jax.default_backend() == "cpu" else "gpu"
     out = arguments.out or records.FOLDER / f"iterations_{device}.json"
-    rate = steps.convolution_rate()
+    rate = steps.convolution_rate(busy_seconds)
     entries = {(one["dataset"], one["ipc"], one["row"]): one for one in records.read(out)}
     with sweep.one_line_errors(parser.prog):
         for ipc in arguments.ipc:

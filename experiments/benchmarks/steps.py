@@ -46,24 +46,26 @@ INPUT_LAYER = 2 * 9 * 3 * 128 * 32 * 32  # of which the first convolution's
 TRANSLATOR = 2 * 9 * (3 * 64 + 64 * 64 * 2 + 64 * 3) * 32 * 32
 
 
-def median_seconds(function: Callable, *arguments, repeats: int = 15) -> float:
-    """Median wall seconds of a compiled call."""
+def median_seconds(
+    function: Callable, *arguments, repeats: int = 15, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Median seconds of a compiled call, by default wall seconds."""
     jax.block_until_ready(function(*arguments))
     times = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = clock()
         jax.block_until_ready(function(*arguments))
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return statistics.median(times)
 
 
-def convolution_rate() -> float:
+def convolution_rate(clock: Callable[[], float] = time.perf_counter) -> float:
     """FLOP/s of the ConvNet's second convolution on 128 images, forward."""
     x, kernel = jnp.ones((128, 16, 16, 128)), jnp.ones((3, 3, 128, 256))
     convolve = jax.jit(
         lambda x, k: jax.lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     )
-    return 2 * 128 * 16 * 16 * 9 * 128 * 256 / median_seconds(convolve, x, kernel)
+    return 2 * 128 * 16 * 16 * 9 * 128 * 256 / median_seconds(convolve, x, kernel, clock=clock)
 
 
 class Parts(NamedTuple):

@@ -166,8 +166,9 @@ def _describe(scale: str, results: Mapping[str, Any], timings: Sequence[dict[str
     for device in sorted({one["device"] for one in timings}):
         loads = [one["load"] for one in timings if one["device"] == device]
         rates = [one["convolution_flops"] / 1e9 for one in timings if one["device"] == device]
+        kind = "Seconds" if scale != "cpu" else "Seconds of the process over the cores"
         lines.append(
-            f"Seconds on {device}, at a load of {min(loads):.1f} to {max(loads):.1f}; the floor is the counted FLOPs "
+            f"{kind} on {device}, at a load of {min(loads):.1f} to {max(loads):.1f}; the floor is the counted FLOPs "
             f"over {min(rates):.0f} to {max(rates):.0f} GFLOP/s, its own."
         )
     run = [cell for cell in cells.columns(scale) if cells.get(results, "frepo", *cell)]

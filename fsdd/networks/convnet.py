@@ -38,6 +38,6 @@ class ConvNet(nn.Module):
                 x = layers.norm(x, self.norm, train)
             x = nn.relu(layers.conv(x, self.width * 2**block, self.initialisation, dtype=self.dtype))
             if min(x.shape[1:3]) > 1:
-                x = nn.avg_pool(x, (2, 2), (2, 2))
+                x = layers.pool(x)
         features = x.reshape(len(x), -1)
         return layers.Output(features, layers.dense(features, self.num_classes, self.initialisation, self.dtype))

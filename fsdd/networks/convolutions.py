@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+# Channels of which all neighbours of a pixel are rather taken at once.
+_FEW = 16
+
 
 def choose(shape: Sequence[int], size: int, stride: int) -> Callable | None:
     """What convolves images of shape `[n, h, w, c]` by kernels of `size` with "same" padding; None is XLA's own.
@@ -70,16 +73,29 @@ def correlate(images: jax.Array, outputs: jax.Array) -> jax.Array:
 
 
 def _products(images: jax.Array, outputs: jax.Array) -> jax.Array:
+    few = images.shape[-1] <= _FEW
+    return (_product_of_patches if few else _product_of_columns_and_rows)(images, outputs)
+
+
+def _product_of_patches(images: jax.Array, outputs: jax.Array) -> jax.Array:
+    """All nine neighbours, side by side, times the outputs: of few channels they take little room."""
     height, width, channels = images.shape[1:]
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    patches = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    product = jnp.tensordot(jnp.concatenate(patches, axis=-1), outputs, ((0, 1, 2), (0, 1, 2)))
+    return product.reshape(3, 3, channels, -1)
 
-    def row(i):
-        # Three neighbours at once: one product of all nine takes more memory, nine pass over the outputs more often.
-        patches = [padded[:, i : i + height, j : j + width] for j in range(3)]
-        product = jnp.tensordot(jnp.concatenate(patches, axis=-1), outputs, ((0, 1, 2), (0, 1, 2)))
-        return product.reshape(3, channels, -1)
 
-    return jnp.stack([row(i) for i in range(3)])
+def _product_of_columns_and_rows(images: jax.Array, outputs: jax.Array) -> jax.Array:
+    """Neighbours in a row, side by side, times the outputs of three rows: a third of the room of all neighbours."""
+    height, width, channels = images.shape[1:]
+    padded = jnp.pad(images, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    columns = jnp.concatenate([padded[:, :, j : j + width] for j in range(3)], axis=-1)
+    # A row of images is the neighbour i - 1 rows below the outputs of this one.
+    padded = jnp.pad(outputs, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    rows = jnp.concatenate([padded[:, 2 - i : 2 - i + height] for i in range(3)], axis=-1)
+    product = jnp.tensordot(columns, rows, ((0, 1, 2), (0, 1, 2)))
+    return product.reshape(3, channels, 3, -1).transpose(2, 0, 1, 3)
 
 
 def _keep(function: Callable) -> Callable:

@@ -40,6 +40,6 @@ class DCConvNet(nn.Module):
             x = layers.conv(x, self.width, self.initialisation, dtype=self.dtype)
             x = nn.relu(layers.norm(x, self.norm, train))
             if min(x.shape[1:3]) > 1:
-                x = nn.avg_pool(x, (2, 2), (2, 2))
+                x = layers.pool(x)
         features = x.reshape(len(x), -1)
         return layers.Output(features, layers.dense(features, self.num_classes, self.initialisation, self.dtype))

@@ -62,6 +62,39 @@ def dense(x: jax.Array, units: int, initialisation: str, dtype=None) -> jax.Arra
     return nn.Dense(units, dtype=dtype, **_initialisers(initialisation, x.shape[-1]))(x)
 
 
+def pool(x: jax.Array) -> jax.Array:
+    """Means of 2x2 pixels; of an odd side the last is left out."""
+    if jax.default_backend() != "cpu":
+        return nn.avg_pool(x, (2, 2), (2, 2))
+    height, width = (side // 2 * 2 for side in x.shape[1:3])
+    return pool_pairs(x[:, :height, :width])
+
+
+# Both are linear, and each is the other's transpose: so they are each other's derivatives, of any order.
+
+
+@jax.custom_vjp
+def pool_pairs(x: jax.Array) -> jax.Array:
+    """Means of 2x2 pixels, `[n, h, w, c]` of even sides -> `[n, h/2, w/2, c]`.
+
+    XLA on CPU computes these sums along with what comes before them, and `nn.avg_pool` after it.
+    """
+    corners = [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    return sum(corners[1:], corners[0]) / 4
+
+
+@jax.custom_vjp
+def spread(x: jax.Array) -> jax.Array:
+    """A quarter of each pixel in all of 2x2, `[n, h, w, c]` -> `[n, 2 * h, 2 * w, c]`."""
+    n, height, width, channels = x.shape
+    quarters = jnp.broadcast_to((x / 4)[:, :, None, :, None], (n, height, 2, width, 2, channels))
+    return quarters.reshape(n, 2 * height, 2 * width, channels)
+
+
+pool_pairs.defvjp(lambda x: (pool_pairs(x), None), lambda _, g: (spread(g),))
+spread.defvjp(lambda x: (spread(x), None), lambda _, g: (pool_pairs(g),))
+
+
 def norm(x: jax.Array, kind: str, train: bool) -> jax.Array:
     """A normalisation of `NORMS`; call it inside a compact module.
 

@@ -1,5 +1,6 @@
 """Convolutions as CPUs are quick at them, against plain NumPy and XLA's own."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from tolerances import sum_tolerance
 
 from fsdd.core import compilation
-from fsdd.networks import convolutions
+from fsdd.networks import convolutions, layers
 
 
 def noise(*shape, seed=0):
@@ -107,3 +108,27 @@ def test_kernels_of_three_at_full_size_take_the_quick_way_on_cpus():
     assert (convolutions.choose((1, 8, 8, 3), 3, 1) is not None) == is_cpu
     assert convolutions.choose((1, 8, 8, 3), 5, 1) is None and convolutions.choose((1, 8, 8, 3), 3, 2) is None
     assert convolutions.choose((1, 2, 2, 3), 5, 2) is convolutions.by_patches
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 3), (2, 5, 7, 3)])
+def test_pooling_is_flaxs_to_the_second_order(shape):
+    """Its values, its gradient, and the gradient of that; of an odd side the last pixel is left out."""
+    images, weights = noise(*shape), noise(*shape, seed=1)
+
+    def differentiated(pool):
+        def first(images):
+            return jax.grad(lambda images: jnp.sum(pool(images) ** 3))(images)
+
+        return jax.jit(lambda images: (pool(images), first(images), jax.vjp(first, images)[1](weights)[0]))(images)
+
+    wanted = differentiated(lambda x: nn.avg_pool(x, (2, 2), (2, 2)))
+    for one, other in zip(differentiated(layers.pool), wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [(17, 20), (20, 17), (16, 20), (20, 3)])
+def test_gradients_to_kernels_are_xlas_for_few_and_many_channels(channels):
+    images, outputs = noise(2, 6, 5, channels[0]), noise(2, 6, 5, channels[1], seed=1)
+    kernel = jnp.zeros((3, 3, *channels))
+    wanted = jax.vjp(lambda kernel: convolutions._convolve(images, kernel), kernel)[1](outputs)[0]
+    np.testing.assert_allclose(jax.jit(convolutions.correlate)(images, outputs), wanted, rtol=1e-4, atol=1e-4)
