@@ -9,7 +9,7 @@ behind it, as `37.3 ± 1.0<!--one_net/one_net_best_seed0-->`; `experiments.recor
 import re
 
 from experiments import cells, records
-from experiments.benchmarks import caching, convolutions, factoring, halves, memory, precision, steps
+from experiments.benchmarks import caching, convolutions, factoring, halves, iterations, memory, precision, steps
 from experiments.benchmarks.engine import bench
 from experiments.paper import figure4c, figure5, table2, table3, table4
 from experiments.studies import pretraining, scale, side_by_side, sweeps, unseen
@@ -19,6 +19,7 @@ _SWEEPS = ("one_net", "adaptation", "refine")
 TABLES = {
     "headline": table3.headline,
     "table2": lambda: table2.markdown("cpu", cells.load("cpu")),
+    "iterations": lambda: iterations.markdown(records.load("iterations_cpu")),
     "table3": lambda: table3.markdown("cpu", cells.load("cpu")),
     "table3_paper": lambda: table3.markdown("paper", cells.load("paper")),
     "table4": lambda: table4.render("cpu"),

@@ -129,10 +129,10 @@ def markdown(scale: str, results: Mapping[str, dict[str, Any]], timings: Sequenc
             if result or timed:
                 theirs = (None, None) if scale == "smoke" else (published(name, column), _paper_hours(name, column))
                 rows.append([cells.NAMES[dataset], ipc, *_line(name, result, compared, timed, *theirs)])
-    total = len(ROWS) * len(columns)
+    kinds = {"Accuracy": ROWS, "By FRePo's protocol": ROWS, "Seconds": TIMED}
     missing = [
-        f"{what}: {cells.count(measured, total)}"
-        for what, measured in zip(("Accuracy", "By FRePo's protocol", "Seconds"), counts, strict=True)
+        f"{what}: {cells.count(measured, len(names) * len(columns))}"
+        for (what, names), measured in zip(kinds.items(), counts, strict=True)
     ]
     return "\n".join([records.table(_HEAD, rows), "", " ".join(missing), *_describe(scale, results, timings)])
 
@@ -155,7 +155,7 @@ def _line(
         *(" + ".join(f"{timed['stages'][stage][part]:.3g}" for stage in stages) if timed else None
           for part in ("seconds", "floor")),
         " + ".join(f"{count:,}" for count in stages.values()),
-        None if taken is None else f"{taken:.3g}",
+        None if taken is None else f"{taken:,.0f}" if taken >= 100 else f"{taken:.3g}",
         paper_hours,
     ]  # fmt: skip
 
@@ -168,8 +168,8 @@ def _describe(scale: str, results: Mapping[str, Any], timings: Sequence[dict[str
         rates = [one["convolution_flops"] / 1e9 for one in timings if one["device"] == device]
         kind = "Seconds" if scale != "cpu" else "Seconds of the process over the cores"
         lines.append(
-            f"{kind} on {device}, at a load of {min(loads):.1f} to {max(loads):.1f}; the floor is the counted FLOPs "
-            f"over {min(rates):.0f} to {max(rates):.0f} GFLOP/s, its own."
+            f"{kind} on {device}, at a load of {_range(loads, '.1f')}; the floor is the counted FLOPs over "
+            f"{_range(rates, '.0f')} GFLOP/s, its own."
         )
     run = [cell for cell in cells.columns(scale) if cells.get(results, "frepo", *cell)]
     untimed = [cell for cell in run if not records.find(timings, row="frepo", dataset=cell[0], ipc=cell[1])]
@@ -181,6 +181,11 @@ def _describe(scale: str, results: Mapping[str, Any], timings: Sequence[dict[str
     if run:
         lines.append("FRePo's accuracy is that of the iterations run.")
     return ["", *lines] if lines else []
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    ends = dict.fromkeys(format(end, form) for end in (min(values), max(values)))
+    return " to ".join(ends)
 
 
 def _paper_hours(name: str, column: int) -> float | None:
