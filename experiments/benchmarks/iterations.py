@@ -78,6 +78,15 @@ def shortened(row: sweep.Row, taken: int) -> sweep.Row:
     return dataclasses.replace(row, fields=fields)
 
 
+def step_flops(row: sweep.Row, stage: str) -> float:
+    """FLOPs of one more step of a stage: without what comes before the first, such as real features."""
+    counted = []
+    for steps_taken in (1, 2):
+        config = configs.resolve(sweep.build_config(shortened(row, steps_taken)))
+        counted.append(predictions.stage_flops(config, predictions.SIZES[config.dataset], stage))
+    return counted[1] - counted[0]
+
+
 def measure(name: str, dataset: str, ipc: int, taken: int, rate: float, data_dir: str | None) -> dict[str, Any]:
     """A row of the result, of a cell of Table 2 at the paper's scale."""
     scale = "smoke" if dataset == "digits" else "paper"
@@ -88,10 +97,9 @@ def measure(name: str, dataset: str, ipc: int, taken: int, rate: float, data_dir
         sets = {ipc: starts.choose_start(context, ipc)}
         for stage in config.stages:
             sets = configs.stages()[stage].run(context, sets)
-    size = predictions.SIZES[dataset]
     found = {}
     for stage in config.stages:
-        flops = predictions.stage_flops(config, size, stage) / configs.steps_of(config, stage)
+        flops = step_flops(cells.build_row(name, dataset, ipc, scale), stage)
         found[stage] = clock.medians(stage) | {"flops": flops, "floor": flops / rate}
     facts = {"row": name, "dataset": dataset, "ipc": ipc, "stages": found}
     return facts | {"convolution_flops": rate, "load": round(os.getloadavg()[0], 1)} | provenance.summary()
