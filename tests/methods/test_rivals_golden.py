@@ -1,4 +1,5 @@
-"""Our numerics against the official functions of the rivals of Table 2, in float64: DC's, DSA's and DM's so far.
+"""Our numerics against the official functions of the rivals of Table 2, in float64: DC's, DSA's, DM's, MTT's, DD's and
+RTP's.
 
 `FSDD_RIVALS_GOLDEN` may name another file of the same layout; widths, classes, batches and image sizes are read from
 it. One channel of its network never fires, so that some rows of its gradients are exactly zero.
@@ -17,7 +18,7 @@ from flax import traverse_util
 
 from fsdd.core import compilation, descent
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.methods import dm, optimisers
+from fsdd.methods import dd, dm, mtt, optimisers, rtp, unrolling
 from fsdd.methods import gradient_matching as matching
 from fsdd.networks.dc_convnet import DCConvNet
 
@@ -134,3 +135,70 @@ def test_mean_features_and_their_gradients_are_dms(golden, network, variables):
     assert _relative(start.images - state.moving.images, golden["dm/grad_x"]) < 1e-10
     features_s = golden["features_s"].reshape(len(golden["x_t"]), -1, golden["features_s"].shape[-1])
     assert _relative(dm.distances(features_s, golden["features_t"]), golden["dm/distance"]) < 1e-10
+
+
+def _assert_same_tree(found, golden, prefix):
+    wanted, found = traverse_util.flatten_dict(_tree(golden, prefix)), traverse_util.flatten_dict(found)
+    assert found.keys() == wanted.keys()
+    for name, leaf in wanted.items():
+        assert _relative(found[name], leaf) < 1e-10, name
+
+
+@pytest.mark.parametrize("dispatch", [1, 3], ids="{} steps a dispatch".format)
+def test_matched_trajectories_and_their_gradients_are_mtts(golden, network, variables, dispatch):
+    recipe = mtt.Recipe(unrolling.Learning(network), batch=len(golden["x_s"]))
+    moving, target = mtt.Moving(_start(golden), jnp.asarray(golden["mtt/step_size"])), _tree(golden, "mtt/target/")
+    given = moving, recipe.learning.begin(variables), 3, jax.random.key(0), (variables["params"], target)
+    loss, gradient, last = mtt.build_unrolling(recipe).value_and_grad(*given, dispatch=dispatch)
+    _assert_same_tree(last.moving, golden, "mtt/params_after/")
+    assert _relative(mtt.distance(variables["params"], target), golden["mtt/distance_start"]) < 1e-10
+    assert _relative(mtt.distance(last.moving, target), golden["mtt/distance_after"]) < 1e-10
+    assert _relative(loss, golden["mtt/loss"]) < 1e-10
+    assert _relative(gradient.synthetic.images, golden["mtt/grad_x"]) < 1e-10
+    assert _relative(gradient.step_size, golden["mtt/grad_step_size"]) < 1e-10
+
+
+def _real(golden):
+    images = jnp.asarray(golden["x_t"])
+    labels = jnp.eye(len(images)).repeat(images.shape[1], 0)
+    return images.reshape(-1, *images.shape[2:]), labels
+
+
+def test_steps_of_their_own_sizes_and_their_gradients_are_dds(golden, network, variables):
+    learning, raw = unrolling.Learning(network), jnp.asarray(golden["dd/raw_step_sizes"])
+    given = dd.Moving(_start(golden), raw), learning.begin(variables), len(raw), jax.random.key(0), _real(golden)
+    loss, gradient, _ = dd.build_unrolling(learning).value_and_grad(*given)
+    assert _relative(loss, golden["dd/loss"]) < 1e-10
+    assert _relative(gradient.synthetic.images, golden["dd/grad_x"]) < 1e-10
+    assert _relative(gradient.raw, golden["dd/grad_raw_step_sizes"]) < 1e-10
+
+
+@pytest.fixture(scope="module")
+def rtp_unrolling(network):
+    """RTP's, shared by its two ways of storing a set."""
+    recipe = rtp.Recipe(unrolling.Learning(network, momentum=0.9), rate=0.05)
+    return recipe, rtp.build_unrolling(recipe)
+
+
+def _rtp(golden, unrolled, variables, stored):
+    recipe, programs = unrolled
+    return programs.value_and_grad(stored, recipe.learning.begin(variables), 4, jax.random.key(0), _real(golden))
+
+
+def test_steps_with_momentum_and_their_gradients_are_rtps(golden, variables, rtp_unrolling):
+    loss, gradient, last = _rtp(golden, rtp_unrolling, variables, _start(golden))
+    _assert_same_tree(last.moving, golden, "rtp/params_after/")
+    assert _relative(loss, golden["rtp/loss"]) < 1e-10
+    assert _relative(gradient.images, golden["rtp/grad_x"]) < 1e-10
+
+
+def test_images_of_bases_and_their_gradients_are_rtps(golden, variables, rtp_unrolling):
+    bases, coefficients = (jnp.asarray(golden[f"rtp_basis/{name}"]) for name in ("bases", "coefficients"))
+    labels = jnp.eye(len(golden["x_t"])).repeat(len(coefficients) // len(golden["x_t"]), 0)
+    stored = rtp.Bases(bases, coefficients, labels)
+    assert _relative(stored.recall().images, golden["rtp_basis/images"]) < 1e-10
+    loss, gradient, last = _rtp(golden, rtp_unrolling, variables, stored)
+    _assert_same_tree(last.moving, golden, "rtp_basis/params_after/")
+    assert _relative(loss, golden["rtp_basis/loss"]) < 1e-10
+    assert _relative(gradient.bases, golden["rtp_basis/grad_bases"]) < 1e-10
+    assert _relative(gradient.coefficients, golden["rtp_basis/grad_coefficients"]) < 1e-10
