@@ -41,6 +41,18 @@ def may_be_mirrored(dataset: str) -> bool:
     return own_name(dataset).lower() not in _NOT_MIRRORED
 
 
+def mtt_whitening(dataset: str, ipc: int) -> str:
+    """The kind of whitening that MTT's code has for a set: ZCA for some numbers of images per class of the CIFARs.
+
+    For others of CIFAR-100 it has the constants of CIFAR-10.
+    """
+    name = own_name(dataset).lower()
+    if name not in ("cifar10", "cifar100"):
+        return "standardize"
+    without = ipc >= 50 if name == "cifar10" else 10 <= ipc < 50
+    return "dc_cifar10" if without else "mtt_zca"
+
+
 def dc_whitening(dataset: str) -> str:
     """The kind of whitening that DC's code has for a set: constants for two, for others their own statistics."""
     name = own_name(dataset).lower()

@@ -14,6 +14,8 @@ PROTOCOLS = {
     "plain_pixels": "recommended",
     "dc": "plain_pixels",
     "dsa": "dc",
+    "mtt": "dsa",
+    "rtp": "dc",
 }
 OPTIMISERS = ("adam", "adamw", "lamb")
 POLICIES = ("none", "frepo", "dsa")

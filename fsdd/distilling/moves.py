@@ -37,6 +37,7 @@ class Move:
         keep: stores what else the stage leaves in its folder, of the last state.
         label: what the progress bar says.
         facts: more for the stage's result.
+        learned: what else a state has learned, as numbers by name: for the result, and beside the sets that are kept.
     """
 
     state: descent.State
@@ -48,6 +49,7 @@ class Move:
     keep: Callable[[pathlib.Path, descent.State], object] = lambda folder, state: None
     label: str = ""
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    learned: Callable[[descent.State], dict[str, Any]] = lambda state: {}
 
 
 def run_each(
@@ -71,7 +73,7 @@ def run_one(context: Context, stage: str, ipc: int, begin: Callable[[], Move]) -
     move = begin()
     state, resumable = _follow(context, stage, ipc, move)
     move.keep(folder, state)
-    facts = {"stage": stage, "ipc": ipc, "networks": move.networks(state)} | move.facts
+    facts = {"stage": stage, "ipc": ipc, "networks": move.networks(state)} | move.facts | move.learned(state)
     return records.finish(folder, move.set_of(state), resumable, **facts)
 
 
@@ -93,7 +95,9 @@ def _follow(context: Context, stage: str, ipc: int, move: Move) -> tuple[descent
         for position, state, metrics in steps:
             if position in marks:
                 seconds = move.spent + resumable.elapsed
-                write_set(folder / "kept" / f"{position}.npz", move.set_of(state), seconds=seconds)
+                write_set(
+                    folder / "kept" / f"{position}.npz", move.set_of(state), seconds=seconds, **move.learned(state)
+                )
             yield position, state, metrics
 
     state = resumable.follow(keeping())

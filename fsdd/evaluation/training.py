@@ -24,7 +24,7 @@ from fsdd.networks import sampling
 # FRePo's table of lengths by number of synthetic images; between its entries we interpolate in logarithms.
 STEPS = {10: 1_000, 100: 2_000, 400: 5_000, 500: 5_000, 1_000: 10_000, 2_000: 40_000, 5_000: 40_000}
 LOSSES = ("squared", "cross_entropy")
-SCHEDULES = ("warmup_cosine", "warmup_times_cosine", "drop")
+SCHEDULES = ("warmup_cosine", "warmup_times_cosine", "drop", "constant")
 OPTIMISERS = (*optimisers.OPTIMISERS, "sgd")
 MOMENTUM = 0.9
 # What FRePo's table counts: steps in its JAX code, epochs in its PyTorch code.
@@ -99,7 +99,10 @@ def rate_schedule(recipe: Recipe, steps: int, epoch: int = 1) -> optax.Schedule:
     "warmup_cosine": linear from 0 over 500 steps (a tenth of runs shorter than 1,000), then cosine to 1%.
     "warmup_times_cosine": the product of a linear warm-up from 1% over the first tenth and a cosine to 1% over all.
     "drop": a tenth from `drop_step` on.
+    "constant": the same.
     """
+    if recipe.schedule == "constant":
+        return optax.constant_schedule(recipe.rate)
     if recipe.schedule == "drop":
         return optax.piecewise_constant_schedule(recipe.rate, {drop_step(steps, epoch): 0.1})
     if recipe.schedule == "warmup_cosine":

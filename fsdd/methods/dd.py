@@ -5,7 +5,6 @@ the cross-entropy of the real images in the network as it then is. Step k sees i
 with the first after the last, for some epochs. Step sizes are softplus of what moves, so that they stay positive.
 """
 
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -13,7 +12,7 @@ from flax import struct
 
 from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.methods import optimisers, unrolling
+from fsdd.methods import unrolling
 from fsdd.methods.streams import Real
 from fsdd.networks import sampling
 
@@ -68,4 +67,5 @@ def build_optimiser(steps: int, rate: float) -> optax.GradientTransformation:
     """Adam of `Moving`, without much memory of gradients, at a rate that halves after each tenth of the steps."""
     halved = {tenth * steps // 10: 0.5 for tenth in range(1, 10) if tenth * steps // 10}
     adam = optax.adam(optax.piecewise_constant_schedule(rate, halved), b1=0.5)
-    return optax.partition({"set": optimisers.hold_labels(adam), "step sizes": adam}, Moving("set", "step sizes"))
+    parts = Moving(SyntheticSet("moved", "labels"), "moved")
+    return optax.partition({"moved": adam, "labels": optax.set_to_zero()}, parts)

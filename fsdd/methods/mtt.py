@@ -109,6 +109,9 @@ def build_unrolling(recipe: Recipe) -> unrolling.Unrolling:
 
 def build_optimiser(rate: float, step_rate: float, momentum: float) -> optax.GradientTransformation:
     """Gradient descent of `Moving`: labels stay, and the step size stays positive."""
-    images = optimisers.hold_labels(optax.sgd(rate, momentum))
-    step_size = optax.chain(optax.sgd(step_rate, momentum), optimisers.keep_positive())
-    return optax.partition({"images": images, "step size": step_size}, Moving("images", "step size"))
+    moved = {
+        "images": optax.sgd(rate, momentum),
+        "labels": optax.set_to_zero(),
+        "step size": optax.chain(optax.sgd(step_rate, momentum), optimisers.keep_positive()),
+    }
+    return optax.partition(moved, Moving(SyntheticSet("images", "labels"), "step size"))

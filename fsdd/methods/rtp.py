@@ -12,6 +12,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from fsdd.core import descent
@@ -115,3 +116,19 @@ def draw(
 def build_unrolling(recipe: Recipe) -> unrolling.Unrolling:
     """The programs of RTP's loss and gradient."""
     return unrolling.Unrolling(lambda *given: step(*given, recipe=recipe), recipe.learning.cross_entropy)
+
+
+def build_optimiser(rate: float, momentum: float, clip: float) -> optax.GradientTransformation:
+    """Gradient descent of what is stored, labels apart, by gradients of a norm of at most `clip`."""
+    moving = optax.chain(optax.clip_by_global_norm(clip), optax.sgd(rate, momentum))
+
+    def parts(stored):
+        moved = jax.tree.map(lambda _: "moved", stored)
+        return moved.replace(labels="held")
+
+    return optax.partition({"moved": moving, "held": optax.set_to_zero()}, parts)
+
+
+def count_numbers(stored: Stored) -> int:
+    """How many numbers it stores for images."""
+    return sum(leaf.size for leaf in jax.tree.leaves(stored.replace(labels=None)))
