@@ -22,7 +22,7 @@ from fsdd.distilling.context import Context
 from fsdd.errors import Diverged
 from fsdd.io import paths, progress, workdir
 from fsdd.io.trajectories import Expert, Trajectories
-from fsdd.methods import experts, mtt
+from fsdd.methods import experts, trajectory_matching
 from fsdd.networks import sampling
 
 # What experts depend on besides the images, which show themselves whether they are the same, and their own fields.
@@ -30,9 +30,11 @@ _SECTIONS = ("mirror", "whitening", "network")
 _FREE = ("experts.folder", "experts.count", "experts.epochs", "network.cache_dtype", "network.seed")
 
 
-def figures(config: Resolved, classes: int, ipc: int) -> mtt.Figures:
+def figures(config: Resolved, classes: int, ipc: int) -> trajectory_matching.Figures:
     """MTT's figures for a set, where a config leaves them open."""
-    return mtt.choose(classes, ipc, **{name: config.mtt[name] for name in mtt.Figures._fields})
+    return trajectory_matching.choose(
+        classes, ipc, **{name: config.mtt[name] for name in trajectory_matching.Figures._fields}
+    )
 
 
 def epochs_of(config: Resolved, classes: int) -> int:
@@ -140,7 +142,7 @@ def _unravel(params: Any) -> Callable[[np.ndarray], Any]:
 class Draws:
     """Random pieces of the trajectories of a store: where an iteration starts, and where it should arrive."""
 
-    def __init__(self, context: Context, own: mtt.Figures, key: jax.Array):
+    def __init__(self, context: Context, own: trajectory_matching.Figures, key: jax.Array):
         """Of a run's experts; an iteration's piece depends on the key and the iteration."""
         self._store, self._count = open_store(context), context.config.experts.count
         self._own, self._seed = own, jax.random.key_data(key).tolist()

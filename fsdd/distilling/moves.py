@@ -140,6 +140,17 @@ def run_on_stream(
     return run
 
 
+def run_iterations(context: Context, stage: str, programs: Any, *given: Any) -> Callable:
+    """What `Move.run` is for programs of which an iteration is a dispatch, or many, by itself; `given` is for `run`."""
+    config = context.config
+
+    def run(state, start, dispatch):
+        own = {"start": start, "dispatch": config.compute.dispatch}
+        return programs.run(state, configs.steps_of(config, stage), *given, **own)
+
+    return run
+
+
 def move_images(
     context: Context,
     stage: str,

@@ -39,11 +39,14 @@ VALUES = {
     "a set on the way to the start": (["evaluate.stages=start@1"], ["('start@1',)", "STAGE@STEP"]),
     "unknown stage": (
         ["stages=distil"],
-        ["config.stages is ('distil',)", "bilevel, dc, distill, dm, dsa, frepo, refine"],
+        ["config.stages is ('distil',)", "bilevel, dc, dd, distill, dm, dsa, experts, frepo, mtt, refine"],
     ),
     "a list for a stage": (
         ["stages=(['distill'],)"],
-        ["config.stages is (['distill'],)", "bilevel, dc, distill, dm, dsa, frepo, refine, translate"],
+        [
+            "config.stages is (['distill'],)",
+            "bilevel, dc, dd, distill, dm, dsa, experts, frepo, mtt, refine, rtp, translate",
+        ],
     ),
     "repeated stage": (["stages=('refine','refine')"], ["config.stages is ('refine', 'refine')", "at most once"]),
     "group does not divide": (

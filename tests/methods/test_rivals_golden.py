@@ -18,7 +18,7 @@ from flax import traverse_util
 
 from fsdd.core import compilation, descent
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.methods import dd, dm, mtt, optimisers, rtp, unrolling
+from fsdd.methods import dd, dm, optimisers, rtp, trajectory_matching, unrolling
 from fsdd.methods import gradient_matching as matching
 from fsdd.networks.dc_convnet import DCConvNet
 
@@ -146,13 +146,16 @@ def _assert_same_tree(found, golden, prefix):
 
 @pytest.mark.parametrize("dispatch", [1, 3], ids="{} steps a dispatch".format)
 def test_matched_trajectories_and_their_gradients_are_mtts(golden, network, variables, dispatch):
-    recipe = mtt.Recipe(unrolling.Learning(network), batch=len(golden["x_s"]))
-    moving, target = mtt.Moving(_start(golden), jnp.asarray(golden["mtt/step_size"])), _tree(golden, "mtt/target/")
+    recipe = trajectory_matching.Recipe(unrolling.Learning(network), batch=len(golden["x_s"]))
+    moving, target = (
+        trajectory_matching.Moving(_start(golden), jnp.asarray(golden["mtt/step_size"])),
+        _tree(golden, "mtt/target/"),
+    )
     given = moving, recipe.learning.begin(variables), 3, jax.random.key(0), (variables["params"], target)
-    loss, gradient, last = mtt.build_unrolling(recipe).value_and_grad(*given, dispatch=dispatch)
+    loss, gradient, last = trajectory_matching.build_unrolling(recipe).value_and_grad(*given, dispatch=dispatch)
     _assert_same_tree(last.moving, golden, "mtt/params_after/")
-    assert _relative(mtt.distance(variables["params"], target), golden["mtt/distance_start"]) < 1e-10
-    assert _relative(mtt.distance(last.moving, target), golden["mtt/distance_after"]) < 1e-10
+    assert _relative(trajectory_matching.distance(variables["params"], target), golden["mtt/distance_start"]) < 1e-10
+    assert _relative(trajectory_matching.distance(last.moving, target), golden["mtt/distance_after"]) < 1e-10
     assert _relative(loss, golden["mtt/loss"]) < 1e-10
     assert _relative(gradient.synthetic.images, golden["mtt/grad_x"]) < 1e-10
     assert _relative(gradient.step_size, golden["mtt/grad_step_size"]) < 1e-10

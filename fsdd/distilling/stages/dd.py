@@ -41,13 +41,9 @@ def _begin(context, ipc, before):
     def draw(iteration):
         return one(jax.random.fold_in(draw_key, iteration), context.real)
 
-    def run(state, start, dispatch):
-        # An iteration is a dispatch of many steps by itself.
-        return programs.run(state, settings.steps, step_key, draw, start=start, dispatch=config.compute.dispatch)
-
     return moves.Move(
         state=descent.init(moving, optimiser),
-        run=run,
+        run=moves.run_iterations(context, STAGE.name, programs, step_key, draw),
         set_of=lambda state: state.moving.synthetic,
         networks=lambda _: settings.steps,
         learned=lambda state: {"step_sizes": state.moving.step_sizes.tolist()},

@@ -24,13 +24,14 @@ def _begin(context, ipc, before):
 
     from fsdd.core import compilation, descent
     from fsdd.distilling import expert_training, moves
-    from fsdd.methods import mtt, unrolling
+    from fsdd.methods import trajectory_matching as matching
+    from fsdd.methods import unrolling
 
     config, settings = context.config, context.config.mtt
     own = expert_training.figures(config, context.data.num_classes, ipc)
     learning = unrolling.Learning(context.objective.network, 0.0, settings.policy, config.mirror, config.factor)
-    optimiser = mtt.build_optimiser(own.rate, own.step_rate, settings.momentum)
-    programs = unrolling.Programs(mtt.build_unrolling(mtt.Recipe(learning, own.batch)), own.inner, optimiser)
+    optimiser = matching.build_optimiser(own.rate, own.step_rate, settings.momentum)
+    programs = unrolling.Programs(matching.build_unrolling(matching.Recipe(learning, own.batch)), own.inner, optimiser)
     draw_key, step_key = jax.random.split(context.key(STAGE.name))
     draws, begin = expert_training.Draws(context, own, draw_key), compilation.jit(learning.begin)
 
@@ -38,14 +39,10 @@ def _begin(context, ipc, before):
         variables, target = draws(iteration)
         return begin(variables), (variables["params"], target)
 
-    def run(state, start, dispatch):
-        # An iteration is a dispatch of many steps by itself.
-        return programs.run(state, settings.steps, step_key, draw, start=start, dispatch=config.compute.dispatch)
-
-    moving = mtt.Moving(jax.tree.map(jnp.copy, before), jnp.float32(own.step_size))
+    moving = matching.Moving(jax.tree.map(jnp.copy, before), jnp.float32(own.step_size))
     return moves.Move(
         state=descent.init(moving, optimiser),
-        run=run,
+        run=moves.run_iterations(context, STAGE.name, programs, step_key, draw),
         set_of=lambda state: state.moving.synthetic,
         networks=lambda _: config.experts.count,
         learned=lambda state: {"step_size": float(state.moving.step_size)},

@@ -54,13 +54,9 @@ def _begin(context, ipc, before):
     def draw(iteration):
         return one(jax.random.fold_in(draw_key, iteration), context.real, classes)
 
-    def run(state, start, dispatch):
-        # An iteration is a dispatch of many steps by itself.
-        return programs.run(state, settings.steps, step_key, draw, start=start, dispatch=config.compute.dispatch)
-
     return moves.Move(
         state=descent.init(stored, optimiser),
-        run=run,
+        run=moves.run_iterations(context, STAGE.name, programs, step_key, draw),
         set_of=lambda state: rtp.recall(state.moving),
         networks=lambda _: settings.steps,
         facts={"stored_numbers": rtp.count_numbers(stored)},
