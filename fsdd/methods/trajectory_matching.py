@@ -51,16 +51,18 @@ class Figures(NamedTuple):
     batch: int
 
 
+# A batch of all of S, whatever its size.
+_ALL = 10**7
 # By images per class, of CIFAR-10 and of CIFAR-100.
 FIGURES = {
     10: {
-        1: Figures(50, 2, 2, 100.0, 1e-7, 0.01, 256),
-        10: Figures(30, 2, 20, 100.0, 1e-5, 0.001, 256),
-        50: Figures(30, 2, 40, 1000.0, 1e-5, 0.001, 500),
+        1: Figures(50, 2, 2, 100.0, 1e-7, 0.01, _ALL),
+        10: Figures(30, 2, 20, 100.0, 1e-5, 0.001, _ALL),
+        50: Figures(30, 2, 40, 1000.0, 1e-5, 0.001, _ALL),
     },
     100: {
-        1: Figures(20, 3, 20, 1000.0, 1e-5, 0.01, 256),
-        10: Figures(20, 2, 20, 1000.0, 1e-5, 0.01, 1000),
+        1: Figures(20, 3, 20, 1000.0, 1e-5, 0.01, _ALL),
+        10: Figures(20, 2, 20, 1000.0, 1e-5, 0.01, _ALL),
         50: Figures(80, 2, 40, 1000.0, 1e-5, 0.01, 125),
     },
 }
