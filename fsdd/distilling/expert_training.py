@@ -17,10 +17,9 @@ from fsdd import config as configs
 from fsdd.assembly import keys
 from fsdd.config import Resolved
 from fsdd.core import compilation, descent
-from fsdd.data import real_set
 from fsdd.distilling.context import Context
 from fsdd.errors import Diverged
-from fsdd.io import paths, progress, workdir
+from fsdd.io import paths, progress
 from fsdd.io.trajectories import Expert, Trajectories
 from fsdd.methods import experts, trajectory_matching
 from fsdd.networks import sampling
@@ -54,10 +53,7 @@ def open_store(context: Context) -> Trajectories:
     store = Trajectories(paths.expand(place, "config.experts.folder") if place else context.folder / "experts")
     identity = {name: value for name, value in context.data.identity().items() if not name.startswith("test_")}
     fields = configs.select(config, (*_SECTIONS, "experts"), without=_FREE)
-    card = workdir.read(store.folder / "experts.json", {"set": dict, "config": dict})
-    if card and real_set.are_same(card["set"], identity):
-        identity = card["set"]
-    store.check({"set": identity, "config": fields})
+    store.check(identity, fields)
     return store
 
 

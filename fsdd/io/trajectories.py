@@ -60,16 +60,21 @@ class Trajectories:
         """What this process works at."""
         return shared_store.Claims(self.folder)
 
-    def check(self, made_with: dict[str, Any]) -> None:
-        """Check that the store was made with this card, or write it if it is new.
+    def check(self, identity: dict[str, Any], fields: dict[str, Any]) -> None:
+        """Check that the store was made of this real set and with these config fields, or note it if it is new.
 
         Raises:
-            UserError: it was made otherwise.
+            UserError: it was made otherwise, or cannot be written to.
         """
-        card = workdir.read(self.folder / "experts.json")
-        workdir.compare(self.folder, card, made_with, "")
+        workdir.check_place(self.folder)
+        path = self.folder / "experts.json"
+        card = workdir.read(path, {"set": dict, "config": dict})
         if card is None:
-            workdir.write(self.folder / "experts.json", made_with)
+            workdir.write(path, {"set": identity, "config": fields})
+            return
+        # The same images may be called otherwise now.
+        workdir.compare(self.folder, card["set"] | {"name": identity.get("name")}, identity, "another real set: its ")
+        workdir.compare(self.folder, card["config"], fields)
 
     def find(self) -> dict[int, tuple[int, pathlib.Path]]:
         """Epochs and file of each expert; a file's bytes are checked once, and one that is damaged is put aside."""
@@ -89,6 +94,8 @@ class Trajectories:
         except FileNotFoundError:
             # Another process has replaced it.
             return False
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}; what it holds may be whole") from error
         if whole:
             self._seen.add(path)
         else:

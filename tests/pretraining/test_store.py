@@ -95,7 +95,7 @@ def test_a_shard_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch
         def refuse(path, short, number=number):
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(store, "digest_file", refuse)
+        monkeypatch.setattr(shared_store, "digest_file", refuse)
         if words:
             with pytest.raises(UserError, match=words):
                 store.shards(tmp_path)
