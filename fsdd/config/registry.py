@@ -43,6 +43,7 @@ class Stage:
         moves_labels: whether it cannot hold labels.
         moves_all_ipcs: whether it moves the sets of all IPCs together, so that a step counts once.
         protocol: what fills the fields of a run that begins with it, unless the config says.
+        check: `(config, data)`, a `RealSet`: raises a `UserError` where they do not fit, before anything is written.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Stage:
     moves_labels: bool = False
     moves_all_ipcs: bool = False
     protocol: str = "recommended"
+    check: Callable[[Resolved, Any], None] = lambda config, data: None
 
 
 @functools.cache

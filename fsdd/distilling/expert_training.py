@@ -17,8 +17,9 @@ from fsdd import config as configs
 from fsdd.assembly import keys
 from fsdd.config import Resolved
 from fsdd.core import compilation, descent
+from fsdd.data.real_set import RealSet
 from fsdd.distilling.context import Context
-from fsdd.errors import Diverged
+from fsdd.errors import Diverged, UserError
 from fsdd.io import paths, progress
 from fsdd.io.trajectories import Expert, Trajectories
 from fsdd.methods import experts, trajectory_matching
@@ -38,8 +39,26 @@ def figures(config: Resolved, classes: int, ipc: int) -> trajectory_matching.Fig
 
 def epochs_of(config: Resolved, classes: int) -> int:
     """Epochs of each expert that a run needs: those that it says, or as many as MTT may use."""
+    return config.experts.epochs or _used_epochs(config, classes)
+
+
+def _used_epochs(config: Resolved, classes: int) -> int:
     own = figures(config, classes, config.ipc)
-    return config.experts.epochs or own.max_start - 1 + own.epochs
+    return own.max_start - 1 + own.epochs
+
+
+def check_epochs(config: Resolved, data: RealSet) -> None:
+    """Check that experts train for as many epochs as MTT may use.
+
+    Raises:
+        UserError: they do not.
+    """
+    used = _used_epochs(config, data.num_classes)
+    if 0 < config.experts.epochs < used:
+        raise UserError(
+            f"config.experts.epochs is {config.experts.epochs}; allowed: 0, or at least the {used} that mtt may use, "
+            "max_start - 1 + epochs of it"
+        )
 
 
 def open_store(context: Context) -> Trajectories:

@@ -1,5 +1,8 @@
 """The stages of the rivals of Table 2. Their numerics are compared in tests/methods."""
 
+import json
+
+import jobs
 import numpy as np
 import pytest
 import runs
@@ -93,7 +96,7 @@ def test_mtts_experts_serve_other_runs_and_its_step_size_scores_its_set(tmp_path
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "experts").glob("*.npz")}
     assert len(times) == first["stages"]["experts"]["networks"] == 2
     # Another set, whose iterations start from one epoch alone: no expert is trained again.
-    other = {"seed": 1, "mtt__max_start": 1, "evaluate__stages": (), "evaluate__networks": 0}
+    other = {"mtt__max_start": 1, "evaluate__stages": (), "evaluate__networks": 0}
     runs.run(_fields("mtt", **fields | other), tmp_path / "second")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "experts").glob("*.npz")} == times
     rates = [one["recipe"]["rate"] for one in first["evaluations"]]
@@ -142,3 +145,14 @@ def test_work_is_counted(tmp_path):
     assert counted["mtt"] == 4 * 2 * 12 * 20
     assert counted["dd"] == 4 * (3 * 32 + 12 * 2 * 20)
     assert counted["rtp"] == 4 * (3 * 4 * 10 + 12 * 2 * 20)
+
+
+def test_processes_share_the_experts(tmp_path):
+    """Two at once: each expert is trained by one of them, and both have all in the end."""
+    flags = ["--config=configs/quickstart.py", "--config.method=mtt", "--config.stages=('experts',)"]
+    flags += ["--config.evaluate.networks=0", "--config.evaluate.stages=()", "--config.network.width=4"]
+    flags += ["--config.experts.count=4", "--config.experts.policy=none", f"--config.experts.folder={tmp_path / 'all'}"]
+    jobs.finish(*(jobs.start(flags, tmp_path / name) for name in ("one", "two")))
+    assert sorted(path.name[:11] for path in (tmp_path / "all").glob("*.npz")) == [f"{n:06d}-0003" for n in range(4)]
+    results = [json.loads((tmp_path / name / "experts" / "result.json").read_text()) for name in ("one", "two")]
+    assert results[0]["networks"] == results[1]["networks"] == 4

@@ -92,6 +92,12 @@ def test_rtp_sees_as_many_images_of_each_class():
     assert rtp.some_of_each(synthetic, 4, KEY) is synthetic
 
 
+def test_rtps_start_is_nearly_grey():
+    # By its code +-0.044 for ten images of 3,072 numbers.
+    drawn = np.asarray(rtp.uniform(KEY, (10, 3072)))
+    assert 0.0440 < drawn.max() < 0.0442 and -0.0442 < drawn.min() < -0.0440
+
+
 def test_rtps_gradients_are_clipped_and_labels_stay():
     stored = rtp.draw_bases(KEY, 2, (4, 4, 1), jnp.eye(3))
     assert rtp.recall(stored).images.shape == (3, 4, 4, 1)

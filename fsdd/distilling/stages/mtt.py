@@ -12,6 +12,12 @@ def _passes(config, images, real):
     return config.mtt.steps * figures.inner * UNROLLED * sum(min(size, figures.batch) for size in images)
 
 
+def _check(config, data):
+    from fsdd.distilling import expert_training
+
+    expert_training.check_epochs(config, data)
+
+
 def _run(context, sets):
     from fsdd.distilling import moves
 
@@ -77,4 +83,5 @@ STAGE = Stage(
     run=_run,
     follows="experts",
     protocol="mtt",
+    check=_check,
 )

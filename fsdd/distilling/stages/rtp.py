@@ -16,15 +16,18 @@ def _passes(config, images, real):
     return settings.steps * (judged + UNROLLED * settings.inner * seen)
 
 
+def _check(config, data):
+    if config.rtp.bases and config.factor != 1:
+        raise UserError(f"config.factor is {config.factor}; allowed: 1 with config.rtp.bases, which are enlarged")
+    if config.rtp.bases and data.image_shape[0] % 2:
+        raise UserError(
+            f"config.rtp.bases is {config.rtp.bases}; allowed: 0 for images of an odd side, {data.image_shape[0]}"
+        )
+
+
 def _run(context, sets):
     from fsdd.distilling import moves
 
-    config = context.config
-    if config.rtp.bases and config.factor != 1:
-        raise UserError(f"config.factor is {config.factor}; allowed: 1 with config.rtp.bases, which are enlarged")
-    if config.rtp.bases and any(side % 2 for side in context.data.image_shape[:2]):
-        height, width, _ = context.data.image_shape
-        raise UserError(f"config.rtp.bases is {config.rtp.bases}; allowed: 0 for images of odd sides, {height}x{width}")
     return moves.run_each(context, STAGE.name, sets, _begin)
 
 
@@ -95,4 +98,5 @@ STAGE = Stage(
     passes=_passes,
     run=_run,
     protocol="rtp",
+    check=_check,
 )
