@@ -93,6 +93,8 @@ def test_mtts_experts_serve_other_runs_and_its_step_size_scores_its_set(tmp_path
     fields = {"experts__folder": str(tmp_path / "experts"), "evaluate__steps": 2, "evaluate__networks": 1}
     fields |= {"evaluate__stages": ("start", "mtt@2", "mtt"), "evaluate__policy": "none", "mtt__step_rate": 1e-4}
     first = runs.run(_fields("mtt", **fields), tmp_path / "first")
+    counted = estimate.count_passes(contexts.prepare(configs.resolve(_fields("mtt", **fields)), tmp_path / "third"))
+    assert counted["experts"] == 0 < counted["mtt"]
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "experts").glob("*.npz")}
     assert len(times) == first["stages"]["experts"]["networks"] == 2
     # Another set, whose iterations start from one epoch alone: no expert is trained again.

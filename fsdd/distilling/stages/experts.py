@@ -11,9 +11,15 @@ from fsdd.config.registry import TRAINING, Stage, count_classes
 
 def _passes(config, images, real):
     from fsdd.distilling import expert_training
+    from fsdd.io import paths
+    from fsdd.io.trajectories import Trajectories
 
-    epochs = expert_training.epochs_of(config, count_classes(config, images))
-    return TRAINING * config.experts.count * epochs * real
+    epochs, settings = expert_training.epochs_of(config, count_classes(config, images)), config.experts
+    left = epochs * settings.count
+    if settings.folder:
+        found = Trajectories(paths.expand(settings.folder, "config.experts.folder")).find()
+        left -= sum(min(done, epochs) for number, (done, _) in found.items() if number < settings.count)
+    return TRAINING * left * real
 
 
 def _run(context, sets):
