@@ -15,11 +15,11 @@ own; the first does nothing else:
         "--config.stages=('experts',)" --config.evaluate.networks=0 --workdir=runs/experts_1
     python -m fsdd.main --config=configs/mtt_cifar10_ipc1.py --config.experts.folder=runs/experts_cifar10
 
-A minute's try without a download, in networks of two blocks as suit images of 8x8:
+Two minutes' try without a download, which goes from 78 to 90 %, in networks of two blocks as suit images of 8x8:
 
     python -m fsdd.main --config=configs/quickstart.py --config.method=mtt --config.experts.count=10 \
-        --config.mtt.steps=200 --config.network.depth=2 --config.evaluate.depth=2 --config.evaluate.steps=0 \
-        "--config.evaluate.stages=()"
+        --config.mtt.steps=200 --config.mtt.inner=20 --config.network.depth=2 --config.evaluate.depth=2 \
+        --config.evaluate.steps=0 "--config.evaluate.stages=('start','mtt')"
 """
 
 from fsdd import config as configs
