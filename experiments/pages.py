@@ -42,6 +42,7 @@ TABLES = {
     "factoring": factoring.markdown,
     "memory": memory.markdown,
     "unrolled": memory.unrolled_table,
+    "trajectories": memory.trajectories_table,
     "precision": precision.markdown,
     "halves": halves.markdown,
     "caching": caching.markdown,

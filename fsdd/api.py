@@ -191,7 +191,7 @@ def evaluate(
         with environment.prepared():
             synthetic, whitening = _prepare(stored, config)
             seen, shares = whitening.apply(images), []
-            network, recipe = scorers.build_scorer(config, len(stored.class_names))
+            network, recipe = scorers.build_scorer(config, len(stored.class_names), stored.step_size)
             networks, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
             with progress.bar(f"networks trained: {networks}", networks * steps) as bar:
                 for index in range(networks):
@@ -223,7 +223,7 @@ def train(
         config = configs.resolve(_scored_as(stored, arguments.gather(fields, seed=seed)))
         with environment.prepared():
             synthetic, whitening = _prepare(stored, config)
-            network, recipe = scorers.build_scorer(config, len(stored.class_names))
+            network, recipe = scorers.build_scorer(config, len(stored.class_names), stored.step_size)
             key = keys.scoring_key(config.seed, 0)[None]
             with progress.bar("training", training.steps_of(recipe, len(synthetic))) as bar:
                 state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)

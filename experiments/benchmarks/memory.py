@@ -16,9 +16,11 @@ from experiments import records
 from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.io import provenance, workdir
-from fsdd.methods import bilevel, distillation, nfr, optimisers, streams, translation
+from fsdd.methods import bilevel, distillation, nfr, optimisers, streams, translation, unrolling
+from fsdd.methods import trajectory_matching as matching
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
+from fsdd.networks.dc_convnet import DCConvNet
 from fsdd.networks.translator import Translator
 
 SHAPE, CLASSES, REAL, TARGET = (32, 32, 3), 10, 1024, 50_000
@@ -73,6 +75,32 @@ def unroll(steps: int) -> dict:
     return {"inner": steps} | found
 
 
+def trajectories(steps: int) -> dict:
+    """Bytes of MTT's gradient through so many steps on 10 images, by how they are taken.
+
+    All in one program, with steps computed again on the way back and without, and one after the other as on CPU: the
+    program of one step, and a network for each.
+    """
+    network, key = DCConvNet(CLASSES), jax.random.key(0)
+    variables = jax.eval_shape(lambda: sampling.sample(network, key, SHAPE))
+    recipe = matching.Recipe(unrolling.Learning(network, policy="dsa"), batch=CLASSES)
+    moving = matching.Moving(SyntheticSet(_shape(CLASSES, *SHAPE), _shape(CLASSES, CLASSES)), _shape())
+    member = jax.eval_shape(recipe.learning.begin, variables)
+
+    def gradient(step, steps):
+        def loss(moving, member, target, key):
+            last, _ = descent.take(lambda one, index: (step(moving, one, index, key), {}), steps, member, jnp.int32(0))
+            return matching.judge(last, member.moving, target)
+
+        found = jax.jit(jax.grad(loss)).lower(moving, member, variables["params"], key).compile().memory_analysis()
+        return found.argument_size_in_bytes + found.temp_size_in_bytes
+
+    step = functools.partial(matching.step, recipe=recipe)
+    networks = steps * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables))
+    found = {"again": gradient(jax.checkpoint(step), steps), "kept": gradient(step, steps)}
+    return {"steps": steps} | found | {"singly": gradient(step, 1) + networks}
+
+
 def _shape(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
@@ -95,11 +123,20 @@ def unrolled_table() -> str:
     return records.table(["inner steps", "computed again (MB)", "kept (MB)"], rows)
 
 
+def trajectories_table() -> str:
+    """Bytes of MTT's gradient."""
+    rows = []
+    for row in (records.load("memory") or {}).get("mtt", []):
+        rows.append([row["steps"], *(f"{row[name] / 1e6:.0f}" for name in ("singly", "again", "kept"))])
+    return records.table(["steps on S", "one after the other (MB)", "in one program, computed again", "kept"], rows)
+
+
 def main() -> None:
     """Measure at the paper's IPCs, at 64x64, and at several numbers of inner steps."""
     sizes = ((1, 32), (10, 32), (50, 32), (1, 64), (10, 64))
     report = {"rows": [measure(*size) for size in sizes], "bilevel": [unroll(steps) for steps in (1, 4, 16, 64)]}
-    print(*report["rows"], *report["bilevel"], sep="\n", flush=True)
+    report |= {"mtt": [trajectories(steps) for steps in (2, 10, 50)]}
+    print(*report["rows"], *report["bilevel"], *report["mtt"], sep="\n", flush=True)
     workdir.write(records.FOLDER / "memory.json", report | provenance.summary())
 
 

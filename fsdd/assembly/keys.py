@@ -6,7 +6,7 @@ from fsdd.config import Resolved
 
 # The position of a purpose determines what it draws: new ones go to the end.
 PURPOSES = ("distill", "translate", "refine", "autoencoder", "evaluate", "cache", "pretrain", "bilevel", "frepo")
-PURPOSES += ("dm", "dc", "dsa", "noise", "idc")
+PURPOSES += ("dm", "dc", "dsa", "noise", "idc", "experts", "mtt", "dd", "rtp")
 
 
 def purpose_key(seed: int, purpose: str) -> jax.Array:

@@ -8,9 +8,14 @@ from fsdd.config import Resolved
 from fsdd.evaluation import training
 from fsdd.networks import architectures
 
+# The rate at which MTT's code trains networks that it is given no learned step size for.
+_RATE = 0.01
 
-def build_scorer(config: Resolved, num_classes: int) -> tuple[nn.Module, training.Recipe]:
-    """The evaluation network of a config, and its training recipe."""
+
+def build_scorer(
+    config: Resolved, num_classes: int, step_size: float | None = None
+) -> tuple[nn.Module, training.Recipe]:
+    """The evaluation network of a config, and its training recipe for a set with which a step size was learned."""
     settings = config.evaluate
     network = architectures.build(
         settings.architecture,
@@ -20,5 +25,6 @@ def build_scorer(config: Resolved, num_classes: int) -> tuple[nn.Module, trainin
         norm=settings.norm,
         initialisation=settings.initialisation,
     )
-    fields = {field.name for field in dataclasses.fields(training.Recipe)} - {"mirror"}
-    return network, training.Recipe(**{name: settings[name] for name in fields}, mirror=config.mirror)
+    fields = {field.name for field in dataclasses.fields(training.Recipe)} - {"mirror", "rate"}
+    rate = settings.rate or step_size or _RATE
+    return network, training.Recipe(**{name: settings[name] for name in fields}, mirror=config.mirror, rate=rate)

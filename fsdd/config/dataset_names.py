@@ -10,7 +10,7 @@ _NOT_MIRRORED = ("digits", "mnist", "fashion_mnist", "kmnist", "emnist", "svhn",
 HUB = "hf:"
 _DC = {"cifar10": "dc_cifar10", "cifar100": "dc_cifar100"}
 # The kinds of whitening by which protocols standardise sets of these names; IDC's code has one for both.
-CONSTANTS = {"dc": _DC, "dsa": _DC, "idc": dict.fromkeys(_DC, "dc_cifar10")}
+CONSTANTS = {"dc": _DC, "dsa": _DC, "rtp": _DC, "idc": dict.fromkeys(_DC, "dc_cifar10")}
 BY_CHANNEL = ("standardize", *_DC.values())
 
 
@@ -43,6 +43,18 @@ def own_name(dataset: str) -> str:
 def may_be_mirrored(dataset: str) -> bool:
     """Whether the mirror image of an image is as good, as far as the set's name tells: not of digits and letters."""
     return own_name(dataset).lower() not in _NOT_MIRRORED
+
+
+def mtt_whitening(dataset: str, ipc: int) -> str:
+    """The kind of whitening that MTT's code has for a set: ZCA for some numbers of images per class of the CIFARs.
+
+    For others of CIFAR-100 it has the constants of CIFAR-10.
+    """
+    name = own_name(dataset).lower()
+    if name not in ("cifar10", "cifar100"):
+        return "standardize"
+    without = ipc >= 50 if name == "cifar10" else 10 <= ipc < 50
+    return "dc_cifar10" if without else "mtt_zca"
 
 
 def dc_whitening(dataset: str, protocol: str) -> str:

@@ -15,6 +15,8 @@ PROTOCOLS = {
     "dc": "plain_pixels",
     "dsa": "dc",
     "idc": "dsa",
+    "mtt": "dsa",
+    "rtp": "dc",
 }
 OPTIMISERS = ("adam", "adamw", "lamb")
 POLICIES = ("none", "frepo", "dsa", "idc_matching", "idc_training", "idc_scoring")

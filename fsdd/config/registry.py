@@ -19,8 +19,9 @@ from fsdd.config.resolved import Resolved
 PRETRAINING = ("cache", "pretrain")
 _PACKAGE = "fsdd.distilling.stages"
 # A pass back to the images costs about as much as the pass forward, one to the weights twice as much. The gradient of
-# a distance of gradients to the images equals seven passes forward.
-THERE_AND_BACK, TRAINING, MATCHING = 2, 3, 7
+# a distance of gradients to the images equals seven passes forward; a step of training, that step again, and back
+# through its gradient to images and weights twelve.
+THERE_AND_BACK, TRAINING, MATCHING, UNROLLED = 2, 3, 7, 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Stage:
     Attributes:
         name: what configs call it; also the section of its fields, its folder and its method.
         summary: what it does, for people.
-        title: of its panel in `synthetic.png`.
+        title: of its panel in `synthetic.png`; empty where it leaves the set as it was.
         fields: those of its section, by name.
         steps: how many steps it takes, of its section.
         passes: `(config, images, real) -> passes`: the passes of one image forward through a network that its work
@@ -38,10 +39,12 @@ class Stage:
         run: `(context, sets by IPC) -> sets by IPC`, a `Context` and `SyntheticSet`s; what is done is loaded.
         sections: others that its result depends on.
         comes_first: whether no stage may come before it.
+        follows: the stage that has to come before it, if any.
         moves_labels: whether it cannot hold labels.
         moves_pixels: whether images must be whitened channel by channel.
         moves_all_ipcs: whether it moves the sets of all IPCs together, so that a step counts once.
         protocol: what fills the fields of a run that begins with it, unless the config says.
+        check: `(config, data)`, a `RealSet`: raises a `UserError` where they do not fit, before anything is written.
     """
 
     name: str
@@ -53,10 +56,12 @@ class Stage:
     run: Callable[[Any, dict[int, Any]], dict[int, Any]]
     sections: tuple[str, ...] = ()
     comes_first: bool = False
+    follows: str = ""
     moves_labels: bool = False
     moves_pixels: bool = False
     moves_all_ipcs: bool = False
     protocol: str = "recommended"
+    check: Callable[[Resolved, Any], None] = lambda config, data: None
 
 
 @functools.cache
@@ -80,6 +85,7 @@ def methods() -> dict[str, tuple[str, ...]]:
         "baseline": ("refine",),
         "bilevel": ("bilevel", "distill"),
         "bilevel_inner": ("bilevel",),
+        "mtt": ("experts", "mtt"),
     }
     return {name: (name,) for name in stages()} | combined
 

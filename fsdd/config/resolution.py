@@ -27,7 +27,7 @@ def resolve(config: ml_collections.ConfigDict) -> Resolved:
     """
     _check_names(config)
     given = flat(config)
-    for name in ("protocol", "evaluate.protocol", "method", "stages", "dataset", "mirror"):
+    for name in ("protocol", "evaluate.protocol", "method", "stages", "dataset", "mirror", "ipc"):
         check_value(name, given[name])
     if given["method"] not in methods():
         raise bad_value("method", given["method"], f"one of {', '.join(methods())}")
@@ -137,6 +137,8 @@ def _fill(name: str, value: Any, given: dict[str, Any]) -> Any:
         return value
     if name == "whitening.kind" and given["protocol"] in dataset_names.CONSTANTS:
         return dataset_names.dc_whitening(given["dataset"], given["protocol"])
+    if name == "whitening.kind" and given["protocol"] == "mtt":
+        return dataset_names.mtt_whitening(given["dataset"], given["ipc"])
     if isinstance(standard, ByProtocol):
         return standard.value(given["evaluate.protocol" if name.startswith("evaluate.") else "protocol"])
     if isinstance(standard, ByPlatform):
@@ -208,6 +210,8 @@ def _check_stages(config: Resolved) -> None:
             raise bad_value("whitening.kind", config.whitening.kind, allowed)
         if name in known and known[name].comes_first and order[0] != name:
             raise bad_value("stages", order, f"{name} first: it makes the network that distill then uses")
+        if name in known and known[name].follows and known[name].follows not in order[: order.index(name)]:
+            raise bad_value("stages", order, f"{known[name].follows} before {name}, which uses what it makes")
     if order and set(order) <= set(PRETRAINING):
         # Subsets start as random images of full size.
         for field, only in (("factor", 1), ("start", "random")):

@@ -39,8 +39,9 @@ def _data_fields() -> dict[str, Field]:
             None,
             values.one_of(*PROTOCOLS),
             "Settings that fill what a config leaves open: those of FRePo's PyTorch or JAX code, the best of both as "
-            "measured, those for sets that will be used as plain pixels, or those of DC, of DSA and DM, or of IDC; by "
-            "default that of the first stage: dc, idc, or dsa for dsa and dm, else recommended.",
+            "measured, those for sets that will be used as plain pixels, or those of DC, of DSA and DM, of IDC, of MTT "
+            "or of RTP; by default that of the first stage: dc for dc and dd, dsa for dsa and dm, mtt for experts, "
+            "its own for idc and rtp, else recommended.",
         ),
         "dataset": Field(
             "cifar10",
@@ -103,21 +104,24 @@ def _data_fields() -> dict[str, Field]:
             optional=True,
         ),
         "start": Field(
-            by_protocol(frepo_torch="random", frepo_jax="random", dc="noise", dsa="random", idc="first"),
-            values.one_of("random", "herding", "first", "noise"),
-            "What the synthetic set starts from: real images, drawn, herded or the first of each class, or standard "
-            "normal noise.",
+            by_protocol(frepo_torch="random", frepo_jax="random", dc="noise", dsa="random", idc="first", rtp="grey"),
+            values.one_of("random", "herding", "first", "noise", "grey"),
+            "What the synthetic set starts from: real images, drawn, herded or the first of each class, standard "
+            "normal noise, or RTP's nearly uniform grey.",
         ),
         "seed": Field(0, _SEED, "Root of all randomness but that of the one fixed network."),
         "whitening.kind": Field(
             by_protocol(frepo_torch="auto", frepo_jax="auto", plain_pixels="standardize"),
-            values.one_of("auto", "zca", "standardize", "dc_cifar10", "dc_cifar100"),
-            "How images are whitened; auto is ZCA for colour images and standardisation for grey ones, dc_cifar10 and "
-            "dc_cifar100 standardise by the constants of DC's code, as the protocols dc and dsa do for these sets, and "
-            "idc for both by the first.",
+            values.one_of("auto", "zca", "mtt_zca", "standardize", "dc_cifar10", "dc_cifar100"),
+            "How images are whitened; auto is ZCA for colour images and standardisation for grey ones, mtt_zca is ZCA "
+            "of pixels that are not standardised before, as the protocol mtt has it for CIFAR-10 below 50 images per "
+            "class and for CIFAR-100 but for 10 to 49, dc_cifar10 and dc_cifar100 standardise by the constants of DC's "
+            "code, as the protocols dc, dsa and rtp do for these sets, and idc for both by the first.",
         ),
         "whitening.regularisation": Field(
-            0.1, values.above(0, 10**6), "Added to the eigenvalues of ZCA, as a multiple of their mean."
+            0.1,
+            values.above(0, 10**6),
+            "Added to the eigenvalues of ZCA, as a multiple of their mean; by mtt_zca as it is.",
         ),
         "labels": Field(
             by_protocol(frepo_torch="learned", frepo_jax="learned", plain_pixels="hard"),
@@ -280,18 +284,24 @@ def _evaluation_fields() -> dict[str, Field]:
             "Their optimiser; sgd has momentum 0.9.",
         ),
         "evaluate.rate": Field(
-            by_protocol(frepo_torch=3e-4, frepo_jax=3e-4, dc=0.01),
-            values.above(0, MOST_RATE),
-            "Their peak learning rate.",
+            by_protocol(frepo_torch=3e-4, frepo_jax=3e-4, dc=0.01, mtt=0.0),
+            values.number(0, MOST_RATE),
+            "Their peak learning rate; 0 is the step size that MTT learned with the set, 0.01 for a set without one.",
         ),
         "evaluate.weight_decay": Field(
-            by_protocol(frepo_torch=5e-4, frepo_jax=0.0, dc=5e-4),
+            by_protocol(frepo_torch=5e-4, frepo_jax=0.0, dc=5e-4, rtp=0.0),
             values.number(0, MOST_RATE),
             "Their weight decay, for adamw and sgd.",
         ),
         "evaluate.schedule": Field(
-            by_protocol(frepo_torch="warmup_times_cosine", frepo_jax="warmup_cosine", dc="drop", idc="two_drops"),
-            values.one_of("warmup_cosine", "warmup_times_cosine", "drop", "two_drops"),
+            by_protocol(
+                frepo_torch="warmup_times_cosine",
+                frepo_jax="warmup_cosine",
+                dc="drop",
+                idc="two_drops",
+                rtp="constant",
+            ),
+            values.one_of("warmup_cosine", "warmup_times_cosine", "drop", "two_drops", "constant"),
             "Their learning rate over the steps; drop is a tenth of it from the middle on, two_drops a fifth from two "
             "thirds on and a fifth of that from five sixths on.",
         ),
@@ -328,12 +338,12 @@ def _evaluation_fields() -> dict[str, Field]:
             "Their loss.",
         ),
         "evaluate.batch": Field(
-            by_protocol(frepo_torch=500, frepo_jax=500, dc=256, idc=64),
+            by_protocol(frepo_torch=500, frepo_jax=500, dc=256, idc=64, rtp=640),
             values.whole(1, MOST_IMAGES),
             "Synthetic images of a step, at most.",
         ),
         "evaluate.epochs": Field(
-            by_protocol(frepo_torch=0, frepo_jax=0, dc=301, dsa=1001, idc=1000),
+            by_protocol(frepo_torch=0, frepo_jax=0, dc=301, dsa=1001, idc=1000, rtp=300),
             values.whole(0, MOST_STEPS),
             "Their epochs, of batches of `evaluate.batch`; 0 takes FRePo's number for as many synthetic images.",
         ),

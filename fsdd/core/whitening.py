@@ -13,7 +13,8 @@ CONSTANTS = {
     "dc_cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "dc_cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
-KINDS = ("auto", "zca", "standardize", *CONSTANTS)
+# "mtt_zca" is ZCA of pixels that are not standardised, as kornia has it and MTT uses it.
+KINDS = ("auto", "zca", "mtt_zca", "standardize", *CONSTANTS)
 # What each form of a whitening has besides the channels' mean and deviation.
 ARRAYS = {
     "standardize": (),
@@ -130,7 +131,7 @@ def fit(pixels: np.ndarray, kind: str = "auto", regularisation: float = 0.1) -> 
         pixels: `[n, h, w, c]`, uint8 or float in [0, 1].
         kind: one of `KINDS`; "auto" is ZCA for colour and standardisation alone for grey images, as FRePo has it;
             those of `CONSTANTS`, for three channels, fit nothing.
-        regularisation: added to the covariance's eigenvalues, times their mean.
+        regularisation: added to the covariance's eigenvalues, times their mean; for "mtt_zca" as it is.
 
     Fewer images than they have values, n < d, are fitted by their n x n products, at a cost of n d^2 instead of d^3;
     fewer than half as many keep their factors instead of the matrices `[d, d]`, which cost more to apply then.
@@ -139,6 +140,8 @@ def fit(pixels: np.ndarray, kind: str = "auto", regularisation: float = 0.1) -> 
         return Whitening(*_float32(*CONSTANTS[kind]))
     if _standardizes(kind, pixels):
         return Whitening(*_float32(*_channel_statistics(pixels)))
+    if kind == "mtt_zca":
+        return _fit_unscaled(pixels, regularisation)
     return (_fit_few if _are_few(pixels) else _fit_many)(pixels, regularisation)
 
 
@@ -146,11 +149,12 @@ def fitting_bytes(pixels: np.ndarray, kind: str = "auto") -> int:
     """Memory that `fit` takes beside the pixels `[n, h, w, c]`, about: the matrices that it holds at once."""
     if _standardizes(kind, pixels):
         return 0
-    if _keeps_factors(pixels):
+    few = _are_few(pixels) and kind != "mtt_zca"
+    if few and _keeps_factors(pixels):
         # The images, their factors and a product on the way.
         return 12 * math.prod(pixels.shape)
     # Of few images three in float32; of many as many in float64, and those of their eigenvectors.
-    return (12 if _are_few(pixels) else 32) * math.prod(pixels.shape[1:]) ** 2
+    return (12 if few else 32) * math.prod(pixels.shape[1:]) ** 2
 
 
 def _standardizes(kind: str, pixels: np.ndarray) -> bool:
@@ -176,11 +180,23 @@ def _fit_many(pixels: np.ndarray, regularisation: float) -> Whitening:
     divisor = np.tile(channel_std, len(by_channel))
     mean = (pixel_mean - np.tile(channel_mean, len(by_channel))) / divisor
     covariance /= np.outer(divisor, divisor)
+    roots = _roots(covariance, regularisation * np.trace(covariance) / len(covariance))
+    return Whitening(*_float32(channel_mean, channel_std, mean, *roots))
+
+
+def _fit_unscaled(pixels: np.ndarray, added: float) -> Whitening:
+    """ZCA of pixels as they are: minus the mean image, by the unbiased covariance with `added` to its eigenvalues."""
+    mean, covariance = _moments(pixels)
+    channels = pixels.shape[-1]
+    roots = _roots(covariance * (len(pixels) / (len(pixels) - 1)), added)
+    return Whitening(*_float32(np.zeros(channels), np.ones(channels), mean, *roots))
+
+
+def _roots(covariance: np.ndarray, added: float) -> tuple[np.ndarray, np.ndarray]:
+    """The root of the inverse of a covariance `[d, d]` with so much added to its eigenvalues, and the root itself."""
     values, vectors = np.linalg.eigh(covariance.astype(np.float32))
-    values = np.maximum(values, 0) + regularisation * np.trace(covariance) / len(covariance)
-    root = np.sqrt(values).astype(np.float32)
-    transform, inverse = (vectors / root) @ vectors.T, (vectors * root) @ vectors.T
-    return Whitening(*_float32(channel_mean, channel_std, mean, transform, inverse))
+    root = np.sqrt(np.maximum(values, 0) + added).astype(np.float32)
+    return (vectors / root) @ vectors.T, (vectors * root) @ vectors.T
 
 
 def _fit_few(pixels: np.ndarray, regularisation: float) -> Whitening:

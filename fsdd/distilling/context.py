@@ -97,6 +97,8 @@ def prepare(config: Resolved, folder: pathlib.Path, given: RealSet | None = None
     data = real_sets.load_target_set(config, given)
     origin = _find_origin(config, folder, data)
     memory.check(config, data)
+    for stage in config.stages:
+        configs.stages()[stage].check(config, data)
     if translates:
         translators.check_fit(config, config.translate.init, data.image_shape)
         line = translators.describe_mismatch(config, config.translate.init) if "distill" in config.stages else None

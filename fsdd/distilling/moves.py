@@ -37,6 +37,7 @@ class Move:
         keep: stores what else the stage leaves in its folder, of the last state.
         label: what the progress bar says.
         facts: more for the stage's result.
+        learned: what else a state has learned, as numbers by name: for the result, and beside the sets that are kept.
     """
 
     state: descent.State
@@ -48,6 +49,7 @@ class Move:
     keep: Callable[[pathlib.Path, descent.State], object] = lambda folder, state: None
     label: str = ""
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    learned: Callable[[descent.State], dict[str, Any]] = lambda state: {}
 
 
 def run_each(
@@ -71,7 +73,7 @@ def run_one(context: Context, stage: str, ipc: int, begin: Callable[[], Move]) -
     move = begin()
     state, resumable = _follow(context, stage, ipc, move)
     move.keep(folder, state)
-    facts = {"stage": stage, "ipc": ipc, "networks": move.networks(state)} | move.facts
+    facts = {"stage": stage, "ipc": ipc, "networks": move.networks(state)} | move.facts | move.learned(state)
     return records.finish(folder, move.set_of(state), resumable, **facts)
 
 
@@ -94,7 +96,9 @@ def _follow(context: Context, stage: str, ipc: int, move: Move) -> tuple[descent
             context.watch(stage, position)
             if position in marks:
                 seconds = move.spent + resumable.elapsed
-                write_set(folder / "kept" / f"{position}.npz", move.set_of(state), seconds=seconds)
+                write_set(
+                    folder / "kept" / f"{position}.npz", move.set_of(state), seconds=seconds, **move.learned(state)
+                )
             yield position, state, metrics
 
     state = resumable.follow(keeping())
@@ -133,6 +137,17 @@ def run_on_stream(
         return streams.run(
             stream, network, context.real, keys, step, state, *constants, fixed=fixed, watch=watch, **where
         )
+
+    return run
+
+
+def run_iterations(context: Context, stage: str, programs: Any, *given: Any) -> Callable:
+    """What `Move.run` is for programs of which an iteration is a dispatch, or many, by itself; `given` is for `run`."""
+    config = context.config
+
+    def run(state, start, dispatch):
+        own = {"start": start, "dispatch": config.compute.dispatch}
+        return programs.run(state, configs.steps_of(config, stage), *given, **own)
 
     return run
 

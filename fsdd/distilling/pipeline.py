@@ -103,8 +103,8 @@ def _store(context: Context, synthetic: SyntheticSet, results: dict[str, Any]) -
 
 def _draw(context: Context, sets: dict[str, SyntheticSet], results: dict[str, Any]) -> None:
     """Draw the set as each stage left it, and the loss of each stage."""
-    titles = {"start": "noise" if context.config.start == "noise" else "real start"} | {
-        name: stage.title for name, stage in configs.stages().items()
+    titles = {"start": context.config.start if context.config.start in ("noise", "grey") else "real start"} | {
+        name: stage.title for name, stage in configs.stages().items() if stage.title
     }
     panels = {}
     for name, synthetic in sets.items():

@@ -53,6 +53,15 @@ def seconds_until(context: Context, name: str) -> float:
     return total + (0 if stage == "start" else _seconds(context.folder / stage))
 
 
+def step_size_of(context: Context, name: str) -> float | None:
+    """The step size that was learned with a set that a run left, STAGE or STAGE@STEP; None where there is none."""
+    stage, _, step = name.partition("@")
+    if step:
+        with np.load(context.folder / stage / "kept" / f"{step}.npz") as arrays:
+            return float(arrays["step_size"]) if "step_size" in arrays else None
+    return (workdir.read(context.folder / stage / "result.json") or {}).get("step_size")
+
+
 def _seconds(folder: pathlib.Path) -> float:
     return workdir.read(folder / "result.json", {"wall_seconds": float})["wall_seconds"]
 

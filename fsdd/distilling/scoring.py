@@ -12,6 +12,7 @@ import numpy as np
 from fsdd.assembly import keys, scorers
 from fsdd.config import legacy
 from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.distilling import records
 from fsdd.distilling.context import Context
 from fsdd.evaluation import training, training_sets
 from fsdd.io import progress, provenance, workdir
@@ -29,12 +30,13 @@ class Scorer:
     def __init__(self, context: Context):
         """For the sets of a run."""
         self._context = context
-        self._network, self._recipe = scorers.build_scorer(context.config, context.data.num_classes)
+        self._network, _ = scorers.build_scorer(context.config, context.data.num_classes)
 
     def score(self, name: str, synthetic: SyntheticSet) -> dict[str, Any]:
         """Train fresh networks on one stage's set and score them; networks that are done are not trained again."""
         config, data = self._context.config, self._context.data
-        settings, folder = config.evaluate, self._folder(name, synthetic)
+        _, recipe = scorers.build_scorer(config, data.num_classes, records.step_size_of(self._context, name))
+        settings, folder = config.evaluate, self._folder(name, synthetic, recipe.rate)
         seen = training_sets.prepare(
             synthetic.decoded(config.factor),
             classes_of_rows(self._context),
@@ -42,7 +44,7 @@ class Scorer:
             settings.images,
             settings.labels,
         )
-        self._train_all(name, folder, seen)
+        self._train_all(name, folder, seen, recipe)
         results = [workdir.read(folder / f"network{index}.json", _RESULT) for index in range(settings.networks)]
         accuracies = np.array([result["accuracy"] for result in results])
         return {
@@ -60,7 +62,8 @@ class Scorer:
             "std": round(float(accuracies.std(ddof=1)), 2) if len(results) > 1 else None,
             **_by_class(results, data.test_labels),
             "wall_seconds": round(sum(result["wall_seconds"] for result in results), 2),
-            "recipe": {field: value for field, value in settings.items() if field not in ("stages", "networks")},
+            "recipe": {field: value for field, value in settings.items() if field not in ("stages", "networks")}
+            | {"rate": recipe.rate},
         }
 
     @functools.cached_property
@@ -70,7 +73,7 @@ class Scorer:
         whitening = training_sets.matching_whitening(self._context.whitening, images)
         return whitening.apply(self._context.data.test_images)
 
-    def _folder(self, name: str, synthetic: SyntheticSet) -> pathlib.Path:
+    def _folder(self, name: str, synthetic: SyntheticSet, rate: float) -> pathlib.Path:
         """One folder for each (set, way of evaluating); its name ends in a digest of both."""
         context, config, stage = self._context, self._context.config, name.partition("@")[0]
         stages_until = config.stages[: config.stages.index(stage) + 1] if stage in config.stages else ()
@@ -80,6 +83,7 @@ class Scorer:
             # What a protocol fills says it all.
             if field not in ("stages", "networks", "protocol")
         }
+        fields["evaluate.rate"] = rate
         if config.evaluate.steps:
             del fields["evaluate.length"], fields["evaluate.epochs"]
         # So that what earlier versions scored is found.
@@ -87,17 +91,17 @@ class Scorer:
         fields |= {"mirror": config.mirror, "data": context.origin.identity, "set": digest_set(synthetic)}
         return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest_json(fields)[:8]}"
 
-    def _train_all(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet) -> None:
+    def _train_all(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, recipe: training.Recipe) -> None:
         """Train and score the networks that are not done yet, so many at once, all on one progress bar."""
         networks, at_once = self._context.config.evaluate.networks, self._context.config.compute.networks_at_once
         together = [range(start, min(start + at_once, networks)) for start in range(0, networks, at_once)]
         undone = [indices for indices in together if not self._is_done(folder, indices)]
         if not undone:
             return
-        steps, left = training.steps_of(self._recipe, len(synthetic)), sum(len(indices) for indices in undone)
+        steps, left = training.steps_of(recipe, len(synthetic)), sum(len(indices) for indices in undone)
         with progress.bar(f"evaluate {name}, {networks} networks", networks * steps, (networks - left) * steps) as bar:
             for indices in undone:
-                self._train(name, folder, synthetic, indices, bar)
+                self._train(name, folder, synthetic, recipe, indices, bar)
 
     def _is_done(self, folder: pathlib.Path, indices: range) -> bool:
         """Whether networks that are trained together have their results; what else they left is then deleted."""
@@ -108,16 +112,22 @@ class Scorer:
         return done
 
     def _train(
-        self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, indices: range, bar: progress.Bar
+        self,
+        name: str,
+        folder: pathlib.Path,
+        synthetic: SyntheticSet,
+        recipe: training.Recipe,
+        indices: range,
+        bar: progress.Bar,
     ) -> None:
         """Train the networks `indices` at once, and write the result of each."""
         config, scratch = self._context.config, _scratch(folder, indices)
         network_keys = jnp.stack([keys.scoring_key(config.seed, index) for index in indices])
-        steps = training.steps_of(self._recipe, len(synthetic))
+        steps = training.steps_of(recipe, len(synthetic))
         numbers = ", ".join(str(index + 1) for index in indices)
         label = f"evaluate {name}, network {numbers} of {config.evaluate.networks}"
         resumable = Resumable(scratch, label, steps, config.compute.checkpoint_seconds)
-        trained = self._network, self._recipe, synthetic, network_keys
+        trained = self._network, recipe, synthetic, network_keys
         start, state = resumable.restore(training.init(*trained))
         steps = training.run(*trained, state, start=start, dispatch=config.compute.dispatch)
         state = resumable.follow(steps, bar, len(indices))

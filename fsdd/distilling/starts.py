@@ -1,5 +1,7 @@
 """The real images, or the noise, that a synthetic set starts as."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +11,14 @@ from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.distilling import spaces
 from fsdd.distilling.context import Context
 from fsdd.io import progress
-from fsdd.methods import streams
+from fsdd.methods import rtp, streams
 
 
 def choose_start(context: Context, ipc: int) -> SyntheticSet:
     """A set of real images, or noise; with a factor, so many more of them, each so much smaller."""
     config, labels, classes = context.config, context.data.train_labels, context.data.num_classes
     count, shrink = ipc * config.factor**2, synthetic_set.encode
-    if config.start == "noise":
+    if config.start in ("noise", "grey"):
         return _draw_noise(context, count)
     if config.start == "herding":
         chosen = _herd(context, count)
@@ -30,12 +32,16 @@ def choose_start(context: Context, ipc: int) -> SyntheticSet:
 
 
 def _draw_noise(context: Context, count: int) -> SyntheticSet:
-    """Standard normal noise in the space of whitened images, `count` images of each class."""
+    """Standard normal noise in the space of whitened images, or RTP's uniform one, `count` images of each class."""
     classes, (height, width, channels) = context.data.num_classes, context.data.image_shape
     factor = context.config.factor
     shape = (classes * count, height // factor, width // factor, channels)
     labels = synthetic_set.initial_labels(np.repeat(np.arange(classes), count), classes)
-    return SyntheticSet(jax.random.normal(context.key("noise"), shape), jnp.asarray(labels))
+    if context.config.start == "grey":
+        images = rtp.uniform(context.key("noise"), (len(labels), math.prod(shape[1:]))).reshape(shape)
+    else:
+        images = jax.random.normal(context.key("noise"), shape)
+    return SyntheticSet(images, jnp.asarray(labels))
 
 
 def _herd(context: Context, count: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from fsdd.networks import sampling
 # FRePo's table of lengths by number of synthetic images; between its entries we interpolate in logarithms.
 STEPS = {10: 1_000, 100: 2_000, 400: 5_000, 500: 5_000, 1_000: 10_000, 2_000: 40_000, 5_000: 40_000}
 LOSSES = ("squared", "cross_entropy")
-SCHEDULES = ("warmup_cosine", "warmup_times_cosine", "drop", "two_drops")
+SCHEDULES = ("warmup_cosine", "warmup_times_cosine", "drop", "two_drops", "constant")
 OPTIMISERS = (*optimisers.OPTIMISERS, "sgd")
 MOMENTUM = 0.9
 # What FRePo's table counts: steps in its JAX code, epochs in its PyTorch code.
@@ -102,10 +102,13 @@ def rate_schedule(recipe: Recipe, steps: int, epoch: int = 1) -> optax.Schedule:
     "warmup_times_cosine": the product of a linear warm-up from 1% over the first tenth and a cosine to 1% over all.
     "drop": a tenth from `drop_step` on.
     "two_drops": a fifth after two thirds of the epochs, and a fifth of that after five sixths, as in IDC's code.
+    "constant": the same.
     """
     if recipe.schedule == "two_drops":
         epochs = steps // epoch
         return optax.piecewise_constant_schedule(recipe.rate, {part * epochs // 6 * epoch: 0.2 for part in (4, 5)})
+    if recipe.schedule == "constant":
+        return optax.constant_schedule(recipe.rate)
     if recipe.schedule == "drop":
         return optax.piecewise_constant_schedule(recipe.rate, {drop_step(steps, epoch): 0.1})
     if recipe.schedule == "warmup_cosine":

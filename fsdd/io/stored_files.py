@@ -37,8 +37,8 @@ _MEANINGS = {
     "eight_bits": "the pixels rounded to 8 bits, for viewing; rows in the order of classes",
     "classes": "the class that each row was made for, from 0; sorted: a hard label",
     "class_names": "the name of each class",
-    "channel_mean": "mean of each channel of the training pixels in [0, 1]",
-    "channel_std": "standard deviation of each channel of the training pixels in [0, 1]",
+    "channel_mean": "mean of each channel of the training pixels in [0, 1]; 0 where whitening takes none",
+    "channel_std": "standard deviation of each channel of the training pixels in [0, 1]; 1 where whitening takes none",
 }
 # Only where the images are stored smaller than they are used.
 _STORED = {"stored_images": "what is counted as stored: train_images before they were enlarged bilinearly by `factor`"}

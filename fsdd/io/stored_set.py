@@ -91,6 +91,14 @@ class StoredSet:
         return len(self.classes) // len(np.unique(self.classes))
 
     @property
+    def step_size(self) -> float | None:
+        """The learning rate that was learned with the images (MTT), or None."""
+        stages = self.provenance.get("stages")
+        last = list(stages.values())[-1] if isinstance(stages, dict) and stages else None
+        found = last.get("step_size") if isinstance(last, dict) else None
+        return found if isinstance(found, float) and found > 0 else None
+
+    @property
     def eight_bits(self) -> np.ndarray:
         """The pixels rounded to uint8 `[n, h, w, c]`, for viewing."""
         return quantise(self.pixels)

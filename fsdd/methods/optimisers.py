@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -50,3 +51,10 @@ def hold_labels(moving: optax.GradientTransformation) -> optax.GradientTransform
     """Moves the images of a `SyntheticSet` and leaves its labels as they are."""
     labels = SyntheticSet(images="images", labels="labels")
     return optax.partition({"images": moving, "labels": optax.set_to_zero()}, labels)
+
+
+def keep_positive() -> optax.GradientTransformation:
+    """Multiplies positive numbers x by exp(u / x) where u was to be added: the same to first order, never 0 or less."""
+    return optax.stateless(
+        lambda updates, numbers: jax.tree.map(lambda update, x: x * jnp.expm1(update / x), updates, numbers)
+    )

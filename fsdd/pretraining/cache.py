@@ -14,7 +14,7 @@ from fsdd.config import Resolved
 from fsdd.core.whitening import Whitening
 from fsdd.data import real_set
 from fsdd.data.real_set import RealSet
-from fsdd.io import notes, provenance, whitening_files, workdir
+from fsdd.io import notes, provenance, shared_store, whitening_files, workdir
 from fsdd.methods import optimisers, streams
 from fsdd.methods.lanes import LaneDistiller, Recipe
 from fsdd.pretraining import store
@@ -49,7 +49,7 @@ class Cache:
     whitening: Whitening
     sampler: Sampler
     distiller: LaneDistiller
-    claims: store.Claims
+    claims: shared_store.Claims
     seen: list[store.Shard] = dataclasses.field(default_factory=list)
 
     @property
@@ -110,7 +110,7 @@ def prepare(config: Resolved, folder: pathlib.Path) -> Cache:
             "set": big_set,
         }
         workdir.write(folder / "card.json", made | provenance.summary())
-    claims = store.Claims(folder)
+    claims = shared_store.Claims(folder)
     whitening = _fit_whitening(config, data, big_set, folder, claims)
     distiller = _build_distiller(config, data, whitening, sampler.limits)
     return Cache(config, folder, data, whitening, sampler, distiller, claims)
@@ -133,7 +133,7 @@ def identity(data: RealSet) -> dict[str, Any]:
 
 
 def _fit_whitening(
-    config: Resolved, data: RealSet, big_set: dict[str, Any], folder: pathlib.Path, claims: store.Claims
+    config: Resolved, data: RealSet, big_set: dict[str, Any], folder: pathlib.Path, claims: shared_store.Claims
 ) -> Whitening:
     """The store's whitening: fitted by the first process, since another's rounding may differ."""
     settings = config.whitening
@@ -168,7 +168,7 @@ def read_whole_shards(folder: pathlib.Path, known: Iterable[store.Shard] = ()) -
     for path, reason in damaged.items():
         notes.say(f"{path} is damaged ({reason}): moved to {folder / 'damaged'}, its subsets are made again")
     if damaged:
-        store.set_aside(folder, damaged)
+        shared_store.set_aside(folder, damaged)
     return whole
 
 

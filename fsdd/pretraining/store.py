@@ -5,26 +5,20 @@
     running/         batches that are being distilled
     damaged/         shards that were found altered
 
-The digest in a shard's name is of all its bytes, so a shard vouches for itself and appears by one rename.
+Shards vouch for themselves: see `fsdd.io.shared_store`.
 """
 
-import contextlib
 import dataclasses
-import errno
-import fcntl
-import functools
 import json
-import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import BinaryIO
 
 import numpy as np
 import safetensors.numpy
 from array_record.python import array_record_module
 
 from fsdd.errors import UserError
-from fsdd.io.digests import digest_file
+from fsdd.io import shared_store
 
 _SUFFIX = ".array_record"
 # Floats hardly shrink; a group of one makes each record readable by itself.
@@ -102,10 +96,7 @@ def write(store: pathlib.Path, scratch: pathlib.Path, subsets: Sequence[Cached],
         for subset in subsets:
             writer.write(subset.encode())
         writer.close()
-        path = store / "shards" / f"subsets-{subsets[0].index:06d}-{digest_file(growing, short=True)}{_SUFFIX}"
-        with growing.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(growing, path)
+        path = shared_store.put(growing, store / "shards", f"subsets-{subsets[0].index:06d}", _SUFFIX)
     except (OSError, RuntimeError) as error:  # ArrayRecord raises RuntimeError with the system's words inside
         raise UserError(f"{store / 'shards'}: cannot be written: {_reason(error)}") from error
     finally:
@@ -140,7 +131,7 @@ def shards(store: pathlib.Path, known: Iterable[Shard] = ()) -> tuple[list[Shard
             whole.append(seen[path])
             continue
         try:
-            if digest_file(path, short=True) != path.name.removesuffix(_SUFFIX).rpartition("-")[2]:
+            if not shared_store.is_whole(path, _SUFFIX):
                 raise ValueError("its bytes are not those that were written")
             whole.append(Shard(path, json.loads(_read(path, [0])[0])))
         except FileNotFoundError:
@@ -159,14 +150,6 @@ def _read(path: pathlib.Path, records: Sequence[int]) -> list[bytes]:
         return reader.read(list(records))
     finally:
         reader.close()
-
-
-def set_aside(store: pathlib.Path, damaged: Iterable[pathlib.Path]) -> None:
-    """Move damaged shards out of the way; another process may have done so already."""
-    (store / "damaged").mkdir(exist_ok=True)
-    for path in damaged:
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(path, store / "damaged" / path.name)
 
 
 class Source:
@@ -195,47 +178,3 @@ class Source:
 
     def __getitem__(self, position: int) -> Cached:
         return Cached.decode(self._records[self._places[position]])
-
-
-class Claims:
-    """Subsets that this process works on, so that no other does: byte ranges of one locked file.
-
-    The system gives back the claims of a process that dies. They hold between hosts where the file system's locks do.
-    """
-
-    def __init__(self, store: pathlib.Path):
-        """Claims on the subsets of a store."""
-        self._path = store / "claims"
-        self._file = _open_once(self._path.absolute())
-        self._taken: set[int] = set()
-
-    def take(self, index: int, wait: bool = False) -> bool:
-        """Claim a subset; whether it was free."""
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, index)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                return False
-            raise UserError(f"{self._path}: this file system has no locks ({error.strerror}); use another") from error
-        self._taken.add(index)
-        return True
-
-    def release(self, index: int) -> None:
-        """Give a claim back, if there is one."""
-        if index in self._taken:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, index)
-            self._taken.discard(index)
-
-    def close(self) -> None:
-        """Give all claims back."""
-        for index in list(self._taken):
-            self.release(index)
-
-
-@functools.cache
-def _open_once(path: pathlib.Path) -> BinaryIO:
-    """The one descriptor of a file of claims that this process ever has, which it never closes.
-
-    POSIX drops all of a process's locks on a file as soon as any of its descriptors of that file is closed.
-    """
-    return path.open("ab")

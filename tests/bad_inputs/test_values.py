@@ -31,6 +31,12 @@ VALUES = {
         ["config.ipc is 2", "at most 1", "square of config.factor"],
     ),
     "the learned space after its use": (["stages=('distill','bilevel')"], ["config.stages", "bilevel first"]),
+    "no experts for mtt": (["stages=('mtt',)"], ["config.stages is ('mtt',)", "experts before mtt"]),
+    "too few epochs of experts": (["method=mtt", "experts.epochs=2"], ["config.experts.epochs is 2", "at least the 3"]),
+    "bases of images of half the side": (
+        ["method=rtp", "rtp.bases=2", "factor=2"],
+        ["config.factor is 2", "1 with config.rtp.bases"],
+    ),
     "no inner step": (["bilevel.inner=0"], ["config.bilevel.inner is 0", "from 1 to"]),
     "no pool": (["frepo.pool=0"], ["config.frepo.pool is 0", "from 1 to"]),
     "a set after the last step": (["evaluate.stages=distill@99"], ["('distill@99',)", "STAGE@STEP"]),
@@ -39,11 +45,14 @@ VALUES = {
     "a set on the way to the start": (["evaluate.stages=start@1"], ["('start@1',)", "STAGE@STEP"]),
     "unknown stage": (
         ["stages=distil"],
-        ["config.stages is ('distil',)", "bilevel, dc, distill, dm, dsa, frepo, idc, refine"],
+        ["config.stages is ('distil',)", "bilevel, dc, dd, distill, dm, dsa, experts, frepo, idc, mtt, refine"],
     ),
     "a list for a stage": (
         ["stages=(['distill'],)"],
-        ["config.stages is (['distill'],)", "bilevel, dc, distill, dm, dsa, frepo, idc, refine, translate"],
+        [
+            "config.stages is (['distill'],)",
+            "bilevel, dc, dd, distill, dm, dsa, experts, frepo, idc, mtt, refine, rtp, translate",
+        ],
     ),
     "repeated stage": (["stages=('refine','refine')"], ["config.stages is ('refine', 'refine')", "at most once"]),
     "group does not divide": (

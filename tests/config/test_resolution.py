@@ -99,8 +99,16 @@ IDC = DSA | {
     "evaluate.batch": 64,
     "evaluate.epochs": 1000,
 }
+MTT = DSA | {"whitening.kind": "mtt_zca", "evaluate.rate": 0.0}
+RTP = DC | {
+    "start": "grey",
+    "evaluate.weight_decay": 0.0,
+    "evaluate.schedule": "constant",
+    "evaluate.batch": 640,
+    "evaluate.epochs": 300,
+}
 PROTOCOLS = {"frepo_torch": TORCH, "frepo_jax": JAX, "recommended": BEST, "plain_pixels": PLAIN}
-PROTOCOLS |= {"dc": DC, "dsa": DSA, "idc": IDC}
+PROTOCOLS |= {"dc": DC, "dsa": DSA, "idc": IDC, "mtt": MTT, "rtp": RTP}
 
 
 def _resolved(**fields):
@@ -134,6 +142,14 @@ def test_protocols_fill_what_they_always_did(protocol):
         ({"method": "dc"}, {"protocol": "dc", "start": "noise", "evaluate.protocol": "dc", "evaluate.epochs": 301}),
         ({"method": "dm"}, {"protocol": "dsa", "start": "random", "evaluate.epochs": 1001}),
         ({"stages": ("dsa", "refine")}, {"protocol": "dsa"}),
+        ({"method": "mtt"}, {"stages": ("experts", "mtt"), "protocol": "mtt", "whitening.kind": "mtt_zca"}),
+        ({"method": "mtt", "ipc": 50}, {"whitening.kind": "dc_cifar10"}),
+        ({"method": "mtt", "dataset": "cifar100"}, {"whitening.kind": "mtt_zca"}),
+        ({"method": "mtt", "dataset": "cifar100", "ipc": 10}, {"whitening.kind": "dc_cifar10"}),
+        ({"method": "mtt", "dataset": "cifar100", "ipc": 50}, {"whitening.kind": "mtt_zca"}),
+        ({"method": "mtt", "dataset": "digits", "ipc": 10}, {"whitening.kind": "standardize"}),
+        ({"method": "rtp", "dataset": "cifar100"}, {"protocol": "rtp", "whitening.kind": "dc_cifar100"}),
+        ({"method": "dd"}, {"protocol": "dc", "start": "noise"}),
         ({"method": "dm", "protocol": "frepo_jax"}, {"protocol": "frepo_jax", "network.architecture": "convnet"}),
         (
             {"method": "dm", "evaluate.protocol": "frepo_torch"},

@@ -31,6 +31,19 @@ def test_zca_is_the_textbook_formula(n):
     assert np.linalg.norm(whitening.fit(pixels).apply(pixels) - wanted) < 1e-5 * np.linalg.norm(wanted)
 
 
+@pytest.mark.parametrize("n", [40, 300], ids="{} images of 108 values".format)
+def test_mtts_zca_is_kornias(n):
+    """`kornia.enhance.ZCAWhitening(eps=0.1)` as written down in float64: unbiased, pixels not standardised."""
+    pixels = _pixels(n)
+    x = pixels.reshape(n, -1) / 255
+    values, vectors = np.linalg.eigh(np.cov(x.T))
+    wanted = ((x - x.mean(0)) @ vectors / np.sqrt(values + 0.1) @ vectors.T).reshape(pixels.shape)
+    fitted = whitening.fit(pixels, "mtt_zca")
+    assert np.linalg.norm(fitted.apply(pixels) - wanted) < 1e-5 * np.linalg.norm(wanted)
+    assert np.abs(fitted.invert(wanted) - pixels / 255).max() < 1e-5
+    assert fitted.kind == "zca"
+
+
 def test_chunks_make_no_difference():
     pixels = _pixels()
     for rows in (7, 300):

@@ -10,8 +10,7 @@ import runs
 
 import fsdd
 from fsdd.errors import UserError
-from fsdd.io import checkpoint, report
-from fsdd.pretraining import store
+from fsdd.io import checkpoint, report, shared_store
 
 FIELDS = runs.TINY | {"stages": (), "evaluate.networks": 3, "evaluate.steps": 30}
 
@@ -88,14 +87,14 @@ def test_what_pretrains_is_not_distilled(tmp_path):
 
 
 def _take(folder: pathlib.Path, found) -> None:
-    claims = store.Claims(folder)
+    claims = shared_store.Claims(folder)
     found.put([claims.take(index) for index in (0, 1)])
 
 
 @pytest.mark.whole
 def test_claims_outlive_other_claims_of_their_process(tmp_path):
     """POSIX drops all locks of a process on a file when it closes any of its descriptors of that file."""
-    mine, other = store.Claims(tmp_path), store.Claims(tmp_path)
+    mine, other = shared_store.Claims(tmp_path), shared_store.Claims(tmp_path)
     assert mine.take(0)
     assert other.take(5)
     other.close()

@@ -1,4 +1,4 @@
-"""Our numerics against the official functions of the rivals of Table 2, in float64: DC's, DSA's, DM's and IDC's so far.
+"""Our numerics against the official functions of the rivals of Table 2, in float64.
 
 `FSDD_RIVALS_GOLDEN` may name another file of the same layout; widths, classes, batches and image sizes are read from
 it. One channel of its network never fires, so that some rows of its gradients are exactly zero.
@@ -17,7 +17,7 @@ from flax import traverse_util
 
 from fsdd.core import compilation, descent
 from fsdd.core.synthetic_set import SyntheticSet, decode
-from fsdd.methods import dm, idc, optimisers
+from fsdd.methods import dd, dm, idc, optimisers, rtp, trajectory_matching, unrolling
 from fsdd.methods import gradient_matching as matching
 from fsdd.networks.dc_convnet import DCConvNet
 
@@ -171,3 +171,73 @@ def test_stored_tiles_are_decoded_as_idc_decodes_images(golden):
     tiles = [stored[:, i : i + height, j : j + width] for i in (0, height) for j in (0, width)]
     np.testing.assert_array_equal(rows, np.tile(np.arange(len(stored)), 4))
     assert _relative(decode(jnp.asarray(np.concatenate(tiles)), 2), golden["idc/decoded"]) < 1e-10
+
+
+def _assert_same_tree(found, golden, prefix):
+    wanted, found = traverse_util.flatten_dict(_tree(golden, prefix)), traverse_util.flatten_dict(found)
+    assert found.keys() == wanted.keys()
+    for name, leaf in wanted.items():
+        assert _relative(found[name], leaf) < 1e-10, name
+
+
+@pytest.mark.parametrize("dispatch", [1, 3], ids="{} steps a dispatch".format)
+def test_matched_trajectories_and_their_gradients_are_mtts(golden, network, variables, dispatch):
+    recipe = trajectory_matching.Recipe(unrolling.Learning(network), batch=len(golden["x_s"]))
+    moving, target = (
+        trajectory_matching.Moving(_start(golden), jnp.asarray(golden["mtt/step_size"])),
+        _tree(golden, "mtt/target/"),
+    )
+    given = moving, recipe.learning.begin(variables), 3, jax.random.key(0), (variables["params"], target)
+    loss, gradient, last = trajectory_matching.build_unrolling(recipe).value_and_grad(*given, dispatch=dispatch)
+    _assert_same_tree(last.moving, golden, "mtt/params_after/")
+    assert _relative(trajectory_matching.distance(variables["params"], target), golden["mtt/distance_start"]) < 1e-10
+    assert _relative(trajectory_matching.distance(last.moving, target), golden["mtt/distance_after"]) < 1e-10
+    assert _relative(loss, golden["mtt/loss"]) < 1e-10
+    assert _relative(gradient.synthetic.images, golden["mtt/grad_x"]) < 1e-10
+    assert _relative(gradient.step_size, golden["mtt/grad_step_size"]) < 1e-10
+
+
+def _real(golden):
+    images = jnp.asarray(golden["x_t"])
+    labels = jnp.eye(len(images)).repeat(images.shape[1], 0)
+    return images.reshape(-1, *images.shape[2:]), labels
+
+
+def test_steps_of_their_own_sizes_and_their_gradients_are_dds(golden, network, variables):
+    learning, raw = unrolling.Learning(network), jnp.asarray(golden["dd/raw_step_sizes"])
+    given = dd.Moving(_start(golden), raw), learning.begin(variables), len(raw), jax.random.key(0), _real(golden)
+    loss, gradient, _ = dd.build_unrolling(learning).value_and_grad(*given)
+    assert _relative(loss, golden["dd/loss"]) < 1e-10
+    assert _relative(gradient.synthetic.images, golden["dd/grad_x"]) < 1e-10
+    assert _relative(gradient.raw, golden["dd/grad_raw_step_sizes"]) < 1e-10
+
+
+@pytest.fixture(scope="module")
+def rtp_unrolling(network):
+    """RTP's, shared by its two ways of storing a set."""
+    recipe = rtp.Recipe(unrolling.Learning(network, momentum=0.9), rate=0.05)
+    return recipe, rtp.build_unrolling(recipe)
+
+
+def _rtp(golden, unrolled, variables, stored):
+    recipe, programs = unrolled
+    return programs.value_and_grad(stored, recipe.learning.begin(variables), 4, jax.random.key(0), _real(golden))
+
+
+def test_steps_with_momentum_and_their_gradients_are_rtps(golden, variables, rtp_unrolling):
+    loss, gradient, last = _rtp(golden, rtp_unrolling, variables, _start(golden))
+    _assert_same_tree(last.moving, golden, "rtp/params_after/")
+    assert _relative(loss, golden["rtp/loss"]) < 1e-10
+    assert _relative(gradient.images, golden["rtp/grad_x"]) < 1e-10
+
+
+def test_images_of_bases_and_their_gradients_are_rtps(golden, variables, rtp_unrolling):
+    bases, coefficients = (jnp.asarray(golden[f"rtp_basis/{name}"]) for name in ("bases", "coefficients"))
+    labels = jnp.eye(len(golden["x_t"])).repeat(len(coefficients) // len(golden["x_t"]), 0)
+    stored = rtp.Bases(bases, coefficients, labels)
+    assert _relative(stored.recall().images, golden["rtp_basis/images"]) < 1e-10
+    loss, gradient, last = _rtp(golden, rtp_unrolling, variables, stored)
+    _assert_same_tree(last.moving, golden, "rtp_basis/params_after/")
+    assert _relative(loss, golden["rtp_basis/loss"]) < 1e-10
+    assert _relative(gradient.bases, golden["rtp_basis/grad_bases"]) < 1e-10
+    assert _relative(gradient.coefficients, golden["rtp_basis/grad_coefficients"]) < 1e-10

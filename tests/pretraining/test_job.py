@@ -15,7 +15,7 @@ import runs
 import fsdd
 from fsdd import config as configs
 from fsdd.errors import UserError
-from fsdd.io import checkpoint
+from fsdd.io import checkpoint, shared_store
 from fsdd.methods.translator_training import Schedule
 from fsdd.pretraining import batches, cache, learning, learning_curve, store
 
@@ -170,7 +170,7 @@ def test_a_curve_is_drawn_though_a_target_was_named_on_the_way(tmp_path):
 
 
 def _hold(store_folder: pathlib.Path, ready, done) -> None:
-    claims = store.Claims(store_folder)
+    claims = shared_store.Claims(store_folder)
     assert claims.take(learning.CLAIM)
     ready.set()
     done.wait(60)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fsdd.errors import UserError
+from fsdd.io import shared_store
 from fsdd.pretraining import store
 
 
@@ -94,7 +95,7 @@ def test_a_shard_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch
         def refuse(path, short, number=number):
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(store, "digest_file", refuse)
+        monkeypatch.setattr(shared_store, "digest_file", refuse)
         if words:
             with pytest.raises(UserError, match=words):
                 store.shards(tmp_path)
@@ -106,7 +107,7 @@ def test_damaged_shards_are_put_aside(tmp_path):
     whole, bad = _write(tmp_path, 1), _write(tmp_path, 2)
     bad.path.write_bytes(b"x")
     _, damaged = store.shards(tmp_path)
-    store.set_aside(tmp_path, damaged)
+    shared_store.set_aside(tmp_path, damaged)
     assert store.shards(tmp_path) == ([whole], {})
     assert (tmp_path / "damaged" / bad.path.name).read_bytes() == b"x"
 
@@ -142,7 +143,7 @@ def test_a_read_only_store_is_one_line(tmp_path):
 
 
 def _try_claims(folder: pathlib.Path, found) -> None:
-    claims = store.Claims(folder)
+    claims = shared_store.Claims(folder)
     found.put([claims.take(index) for index in range(4)])
 
 
@@ -158,7 +159,7 @@ def _claims_elsewhere(folder: pathlib.Path) -> list[bool]:
 
 @pytest.mark.whole
 def test_claims_exclude_other_processes_until_they_are_given_back(tmp_path):
-    claims = store.Claims(tmp_path)
+    claims = shared_store.Claims(tmp_path)
     assert claims.take(0) and claims.take(2)
     assert _claims_elsewhere(tmp_path) == [False, True, False, True]
     claims.release(0)

@@ -95,14 +95,9 @@ def _begin(stage, context, ipc, before):
     classes = class_batches.rows_by_class(context.data.train_labels, context.data.num_classes)
     programs = gradient_matching.Programs(recipe, optimiser)
 
-    def run(state, start, dispatch):
-        # An iteration is a dispatch of many steps by itself.
-        given = context.key(stage), context.real, classes
-        return programs.run(state, settings.steps, *given, start=start, dispatch=config.compute.dispatch)
-
     return moves.Move(
         state=moves.begin_set(before, optimiser),
-        run=run,
+        run=moves.run_iterations(context, stage, programs, context.key(stage), context.real, classes),
         set_of=lambda state: state.moving,
         networks=lambda _: settings.steps,
     )
