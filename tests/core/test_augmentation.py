@@ -401,6 +401,7 @@ def test_cutmix_shows_a_rectangle_of_partners_as_large_as_it_says():
     assert min(shares) == 0.5 and max(shares) == 1.0
 
 
+@pytest.mark.whole
 def test_cutmix_mixes_as_often_as_it_is_asked_to():
     images = jnp.arange(4.0)[:, None, None, None] * jnp.ones((4, 16, 16, 1))
     shares = jax.vmap(lambda key: augmentation.cutmix(key, images, 0.5).share)(jax.random.split(KEY, 400))

@@ -76,6 +76,7 @@ def _follow(programs, given, steps, state=None, start=0, dispatch=1):
     return [jax.tree.map(np.array, state) for _, state, _ in taken]
 
 
+@pytest.mark.whole
 def test_a_network_serves_some_steps_in_which_it_trains_and_pixels_are_clamped_as_it_begins(programs, given):
     states = _follow(programs, given, 4)
     first, second, third, _ = (jax.tree.leaves(state.rest.moving) for state in states)
@@ -91,12 +92,14 @@ def test_a_network_serves_some_steps_in_which_it_trains_and_pixels_are_clamped_a
     assert pixels.min() < 0 and pixels.max() > 1
 
 
+@pytest.mark.whole
 def test_many_turns_a_dispatch_are_the_same(programs, given):
     (single,), (many,) = (_follow(programs, given, 1, dispatch=dispatch) for dispatch in (1, 3))
     for one, other in zip(jax.tree.leaves(single), jax.tree.leaves(many), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.whole
 def test_more_synthetic_images_than_most_are_drawn_from(programs, given):
     """Those that are not drawn have no gradient."""
     recipe = programs._recipe

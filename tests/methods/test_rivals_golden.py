@@ -21,6 +21,7 @@ from fsdd.methods import dd, dm, idc, optimisers, rtp, trajectory_matching, unro
 from fsdd.methods import gradient_matching as matching
 from fsdd.networks.dc_convnet import DCConvNet
 
+pytestmark = pytest.mark.whole
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "rivals_golden.npz"
 
 
