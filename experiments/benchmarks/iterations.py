@@ -73,7 +73,9 @@ def shortened(row: sweep.Row, taken: int) -> sweep.Row:
     fields = row.fields | {"evaluate.networks": 0, "evaluate.stages": (), "compute.checkpoint_seconds": 1e6}
     for stage in configs.methods()[row.fields["method"]]:
         names = configs.stages()[stage].fields
-        short = {"steps": taken} if "steps" in names else {"networks": taken, "uses": 1, "group": 1}
+        # One of MTT's experts serves the iterations that are timed.
+        short = {"count": 1} if stage == "experts" else {"networks": taken, "uses": 1, "group": 1}
+        short = {"steps": taken} if "steps" in names else short
         fields |= {f"{stage}.{name}": value for name, value in short.items()}
     return dataclasses.replace(row, fields=fields)
 
@@ -98,7 +100,7 @@ def measure(name: str, dataset: str, ipc: int, taken: int, rate: float, data_dir
         for stage in config.stages:
             sets = configs.stages()[stage].run(context, sets)
     found = {}
-    for stage in config.stages:
+    for stage in table2.ITERATIONS[name]:
         flops = step_flops(cells.build_row(name, dataset, ipc, scale), stage)
         found[stage] = clock.medians(stage) | {"flops": flops, "floor": flops / rate}
     facts = {"row": name, "dataset": dataset, "ipc": ipc, "stages": found}

@@ -176,7 +176,7 @@ def _group(section: str, fields: dict[str, Any]) -> int:
         raise bad_value(f"{section}.group", group, f"a divisor of {section}.networks = {networks}")
     if not group:
         return max(held for held in range(together, max(_HELD, together) + 1, together) if networks % held == 0)
-    return held if networks % (held := math.lcm(group, together)) == 0 else together
+    return math.lcm(group, together)
 
 
 def _check_names(config: ml_collections.ConfigDict) -> None:

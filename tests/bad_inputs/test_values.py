@@ -59,6 +59,10 @@ VALUES = {
         ["refine.networks=4", "refine.group=3"],
         ["config.refine.group is 3", "divisor of refine.networks = 4"],
     ),
+    "networks that serve steps unequally": (
+        ["refine.networks=4", "refine.networks_per_step=3"],
+        ["config.refine.networks_per_step is 3", "divisor of refine.networks = 4"],
+    ),
     "evaluation of a stage that is not run": (
         ["evaluate.stages=refine"],
         ["config.evaluate.stages is ('refine',)", "some of start, distill"],

@@ -220,7 +220,7 @@ def test_buckets_hold_their_subsets(whole):
         ({"subsets.policy": "blur"}, ["config.subsets.policy is 'blur'", "dsa"]),
         (
             {"stages": ("cache", "distill")},
-            ["config.stages is ('cache', 'distill')", "bilevel, dc, distill", "or cache, pretrain"],
+            ["config.stages is ('cache', 'distill')", "bilevel, dc, dd, distill", "or cache, pretrain"],
         ),
     ],
 )
