@@ -298,7 +298,9 @@ def test_a_trained_network_classifies_pixels_and_is_kept(made, tmp_path):
         fsdd.load_classifier(tmp_path / "classifier.npz")
 
 
-@pytest.mark.parametrize("architecture", [pytest.param("resnet18", marks=pytest.mark.slow), "convnet"])
+@pytest.mark.parametrize(
+    "architecture", [pytest.param("resnet18", marks=pytest.mark.slow), pytest.param("convnet", marks=pytest.mark.whole)]
+)
 def test_networks_with_norms_are_kept_whole(made, tmp_path, architecture):
     fields = {"evaluate": {"architecture": architecture, "width": 4, "norm": "batch", "steps": 2}}
     classifier = fsdd.train(made[1], fields)

@@ -321,6 +321,7 @@ def test_under_scan_and_vmap_it_is_the_same():
     np.testing.assert_allclose(found, TestAugment.batches("dsa", images, 12), atol=1e-5)
 
 
+@pytest.mark.whole
 def test_siamese_augmentation_does_the_same_to_all_images_of_two_batches():
     """Real and synthetic images of a class, of which there are different numbers."""
     batch = jnp.asarray(np.random.default_rng(0).normal(size=(5, 8, 8, 3)), jnp.float32)
@@ -335,6 +336,7 @@ def test_siamese_augmentation_does_the_same_to_all_images_of_two_batches():
     assert changed >= 8
 
 
+@pytest.mark.whole
 def test_each_class_has_a_siamese_augmentation_of_its_own():
     image = jnp.asarray(np.random.default_rng(1).normal(size=(8, 8, 3)), jnp.float32)
     images = jnp.broadcast_to(image, (6, 2, 8, 8, 3))
@@ -378,6 +380,7 @@ def test_kinds_of_a_sequence_are_done_in_turn(monkeypatch):
     assert numbers == {11.0, 12.0}
 
 
+@pytest.mark.whole
 def test_cutmix_shows_a_rectangle_of_partners_as_large_as_it_says():
     values = jnp.arange(1.0, 6.0)
     images = jnp.broadcast_to(values[:, None, None, None], (5, 8, 6, 1))

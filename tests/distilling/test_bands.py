@@ -33,7 +33,11 @@ def run(folder, bands, **changes):
 
 
 @pytest.mark.parametrize(
-    ("stages", "whitening"), [(("distill",), "standardize"), pytest.param(STAGES, "auto", marks=pytest.mark.slow)]
+    ("stages", "whitening"),
+    [
+        pytest.param(("distill",), "standardize", marks=pytest.mark.whole),
+        pytest.param(STAGES, "auto", marks=pytest.mark.slow),
+    ],
 )
 def test_four_bands_are_distilled_and_the_fourth_tells_the_classes(tmp_path, bands, stages, whitening):
     results = run(tmp_path, bands, stages=stages, evaluate__steps=150, whitening__kind=whitening)

@@ -104,6 +104,7 @@ def test_a_store_is_continued(old):
         np.testing.assert_allclose(source[position].images, anew[position].images, atol=1e-4)
 
 
+@pytest.mark.whole
 def test_a_pretrained_translator_is_loaded_and_used(old):
     folder = old / "pretrained"
     before = _bytes(folder, "translator/**/*")

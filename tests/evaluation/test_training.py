@@ -99,6 +99,7 @@ def test_labels_of_mixed_images_count_by_their_shares():
     np.testing.assert_allclose(found, -np.mean(np.sum(mixed * log_shares, 1)), rtol=1e-5)
 
 
+@pytest.mark.whole
 def test_training_mixes_where_a_recipe_says_so(synthetic):
     key = jax.random.key(0)[None]
     recipes = [dataclasses.replace(PLAIN, steps=3, loss="cross_entropy", cutmix=share) for share in (0.0, 1.0)]

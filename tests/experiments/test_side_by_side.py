@@ -75,6 +75,7 @@ def test_labels_that_are_held_stay(setting):
     np.testing.assert_array_equal(racer.sets()[1].labels, sources.labels[1])
 
 
+@pytest.mark.whole
 def test_a_branch_starts_otherwise_than_the_identity(setting):
     context, sources, _ = setting
     same = side_by_side.Racer(Variant("same", width=8), context, sources, 2, {}).sets()[0]

@@ -136,6 +136,7 @@ def test_a_step_moves_the_set_as_distillation_does_on_the_rows_it_draws(real, sy
     assert len(turns) == 1
 
 
+@pytest.mark.whole
 def test_several_networks_serve_a_step_and_each_learns(real, synthetic, start):
     alike = streams.Real(jnp.tile(real.images[:1], (30, 1, 1, 1)), jnp.tile(real.labels[:1], (30, 1)))
     pool = dataclasses.replace(POOL, at_once=2)

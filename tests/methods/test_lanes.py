@@ -69,7 +69,7 @@ def _distil(recipe, given, chunk, dispatch=1):
     return jax.device_get((state.moving, metrics, distiller.losses(state.moving, kept, given)))
 
 
-@pytest.mark.parametrize(("name", "flip"), [pytest.param("adam", True, marks=pytest.mark.slow), ("lamb", False)])
+@pytest.mark.parametrize(("name", "flip"), [("adam", True), pytest.param("lamb", False, marks=pytest.mark.whole)])
 def test_padding_to_twice_the_size_changes_nothing(name, flip):
     """S' to a rounding of 1e-5 of its largest value."""
     images, _, start = subset = _subset()

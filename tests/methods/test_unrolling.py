@@ -82,6 +82,7 @@ def test_an_epoch_of_an_expert_sees_every_image_and_epochs_differ(monkeypatch):
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.whole
 def test_rtp_sees_as_many_images_of_each_class():
     images = jnp.arange(12.0).reshape(12, 1, 1, 1)
     synthetic = SyntheticSet(images, jnp.eye(3).repeat(4, 0))
@@ -98,6 +99,7 @@ def test_rtps_start_is_nearly_grey():
     assert 0.0440 < drawn.max() < 0.0442 and -0.0442 < drawn.min() < -0.0440
 
 
+@pytest.mark.whole
 def test_rtps_gradients_are_clipped_and_labels_stay():
     stored = rtp.draw_bases(KEY, 2, (4, 4, 1), jnp.eye(3))
     assert rtp.recall(stored).images.shape == (3, 4, 4, 1)
@@ -109,6 +111,7 @@ def test_rtps_gradients_are_clipped_and_labels_stay():
     np.testing.assert_allclose(norm, 2, rtol=1e-5)
 
 
+@pytest.mark.whole
 def test_dds_steps_take_turns_and_its_rate_halves(monkeypatch):
     synthetic = SyntheticSet(jnp.arange(6.0).reshape(6, 1, 1, 1), jnp.eye(2).repeat(3, 0))
     moving = dd.init(synthetic, 2, 0.02)

@@ -188,7 +188,7 @@ def test_forward_agrees_with_numpy(architecture, side, norm):
     np.testing.assert_allclose(output.logits, features @ dense["kernel"] + dense["bias"], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ["vgg11", "resnet18"])
+@pytest.mark.parametrize("architecture", ["vgg11", pytest.param("resnet18", marks=pytest.mark.whole)])
 def test_batch_norm_trains_on_the_batch_and_evaluates_on_what_it_saw(architecture):
     images = 3 * noise(6, 16, 16, 3) + 1
     network = architectures.build(architecture, 4, width=4, norm="batch")
@@ -230,7 +230,9 @@ def test_instance_norm_standardises_each_channel_of_each_image(architecture):
     assert "batch_stats" not in variables
 
 
-@pytest.mark.parametrize("architecture", CROSS)
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=pytest.mark.whole if name != "alexnet" else ()) for name in CROSS]
+)
 def test_torch_initialisation_is_uniform_in_one_over_root_fan_in(architecture):
     network = architectures.build(architecture, 10, width=16, initialisation="torch")
     parameters = compilation.jit(network.init)(QUICK_KEY, noise(1, 16, 16, 3))["params"]
