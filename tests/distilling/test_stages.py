@@ -94,6 +94,7 @@ def test_a_set_that_was_not_kept_is_one_line(pooled):
         _run(folder, start="herding", factor=2, stages=("frepo",), evaluate__stages=("frepo@6",))
 
 
+@pytest.mark.whole
 def test_a_mark_that_was_passed_is_refused_before_the_stage_goes_on(tmp_path, monkeypatch):
     class Killed(Exception):
         pass
@@ -209,6 +210,7 @@ def test_distillation_goes_on_in_the_learned_space(tmp_path):
     assert np.abs(with_space - runs.images(start / "distill" / "set.npz")).max() > 1e-4
 
 
+@pytest.mark.whole
 def test_no_stage_at_all_scores_real_images(tmp_path):
     scores = {}
     for start in ("random", "herding"):

@@ -180,6 +180,7 @@ def outer():
     return regression.init(variables, optimiser), step
 
 
+@pytest.mark.whole
 def test_a_step_moves_the_space_to_where_it_distils_better(outer):
     state, step = outer
     values = []

@@ -157,6 +157,7 @@ def test_several_networks_serve_a_step_and_each_learns(real, synthetic, start):
     assert [turn for turn in range(POOL.size) if moved[turn].any()] == list(turns)
 
 
+@pytest.mark.whole
 def test_dispatches_of_many_steps_are_the_same_steps(real, start):
     key, singly = jax.random.key(1), start
     for index in range(8):

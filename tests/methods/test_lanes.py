@@ -166,6 +166,7 @@ def test_views_are_plain_first_then_augmented():
     np.testing.assert_allclose(distiller.features(given, 6), kept, atol=1e-5)
 
 
+@pytest.mark.whole
 def test_many_steps_a_dispatch_are_the_same_steps():
     given = _lanes((_subset(), 1))
     singly, _, _ = _distil(_recipe(), given, 12)
