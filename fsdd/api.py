@@ -21,7 +21,7 @@ from fsdd.data.images import resize
 from fsdd.data.real_set import RealSet
 from fsdd.distilling import pipeline
 from fsdd.errors import UserError
-from fsdd.evaluation import training, training_sets
+from fsdd.evaluation import training, training_recipes, training_sets
 from fsdd.evaluation.accuracies import Accuracies
 from fsdd.io import notes, paths, progress, stored_files
 from fsdd.io.stored_set import StoredSet
@@ -192,7 +192,7 @@ def evaluate(
             synthetic, whitening = _prepare(stored, config)
             seen, shares = whitening.apply(images), []
             network, recipe = scorers.build_scorer(config, len(stored.class_names), stored.step_size)
-            networks, steps = config.evaluate.networks, training.steps_of(recipe, len(synthetic))
+            networks, steps = config.evaluate.networks, training_recipes.steps_of(recipe, len(synthetic))
             with progress.bar(f"networks trained: {networks}", networks * steps) as bar:
                 for index in range(networks):
                     key = keys.scoring_key(config.seed, index)[None]
@@ -225,7 +225,7 @@ def train(
             synthetic, whitening = _prepare(stored, config)
             network, recipe = scorers.build_scorer(config, len(stored.class_names), stored.step_size)
             key = keys.scoring_key(config.seed, 0)[None]
-            with progress.bar("training", training.steps_of(recipe, len(synthetic))) as bar:
+            with progress.bar("training", training_recipes.steps_of(recipe, len(synthetic))) as bar:
                 state = training.train(network, recipe, synthetic, key, config.compute.dispatch, bar.update)
             variables = jax.tree.map(lambda leaf: leaf[0], training.variables(state))
             architecture = classifiers.describe_network(config.evaluate, network)

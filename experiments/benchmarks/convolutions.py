@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from experiments import records
 from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.evaluation import training
+from fsdd.evaluation import training, training_recipes
 from fsdd.io import provenance, workdir
 from fsdd.methods import distillation, nfr, optimisers, streams, translation
 from fsdd.networks import convolutions, sampling
@@ -59,7 +59,7 @@ def build(step: str, count: int) -> Callable[[], None]:
     """A call that takes one step on so many synthetic images and waits for it."""
     synthetic, key, adam = _synthetic(count), jax.random.key(1), optimisers.build("adam", 1e-4)
     if step == "learn":
-        recipe, keys = training.Recipe("adam", policy="dsa", steps=1000), key[None]
+        recipe, keys = training_recipes.Recipe("adam", policy="dsa", steps=1000), key[None]
         programs = training.programs(ConvNet(10), recipe, count, SHAPE)
         loop, state, given = programs.loop, programs.init(keys), (keys, synthetic)
     else:

@@ -22,7 +22,7 @@ from experiments import records
 from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.core.whitening import Whitening
-from fsdd.evaluation import training
+from fsdd.evaluation import training, training_recipes
 from fsdd.io import provenance, workdir
 from fsdd.methods import (
     bilevel,
@@ -106,7 +106,7 @@ def measure_loops(parts: Parts) -> list[dict[str, Any]]:
     translator, moving, sources = Translator(), translation.build_optimiser(adam, adam), (parts.synthetic,)
     adapt = functools.partial(translation.step, translator=translator, objective=objective, optimiser=moving)
     fresh = translation.init(translation.fresh(translator, key, SHAPE), sources, moving)
-    recipe = training.Recipe("adam", schedule="warmup_cosine", steps=1000)
+    recipe = training_recipes.Recipe("adam", schedule="warmup_cosine", steps=1000)
     programs = training.programs(ConvNet(10), recipe, 10, SHAPE)
     # A network in training is the first, and only, of those that are trained at once.
     networks, translated = programs.init(key[None]), IMAGES * FORWARD * 2 + 10 * 3 * TRANSLATOR

@@ -25,12 +25,12 @@ from fsdd.assembly.real_sets import load_real_set
 from fsdd.assembly.scorers import build_scorer
 from fsdd.core import whitening
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.evaluation import training
+from fsdd.evaluation import training, training_recipes
 from fsdd.io import provenance, workdir
 from fsdd.io.synthetic_files import read_set
 
 
-def build_learner(config: configs.Resolved, steps: int) -> tuple[training.Recipe, Callable]:
+def build_learner(config: configs.Resolved, steps: int) -> tuple[training_recipes.Recipe, Callable]:
     """How a run's networks train, and what gives the accuracy in percent of one of them by its index.
 
     That takes a set whose images `[n, h, w, c]` are whitened as the run's own are. `steps` of 0 are the run's own.
@@ -78,7 +78,7 @@ def main() -> None:
     recipe, accuracy = build_learner(config, arguments.steps)
     made = read_set(arguments.workdir / arguments.stage / "set.npz").decoded(config.factor)
     what = {"set": arguments.workdir.name, "stage": arguments.stage, "protocol": config.protocol}
-    what |= {"T": config.distill.steps, "steps": training.steps_of(recipe, len(made))}
+    what |= {"T": config.distill.steps, "steps": training_recipes.steps_of(recipe, len(made))}
     found = (records.read(arguments.out) or {"rows": []})["rows"]
     for factor in arguments.factors:
         row = what | {"factor": factor}

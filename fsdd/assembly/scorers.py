@@ -5,7 +5,7 @@ import dataclasses
 import flax.linen as nn
 
 from fsdd.config import Resolved
-from fsdd.evaluation import training
+from fsdd.evaluation import training_recipes
 from fsdd.networks import architectures
 
 # The rate at which MTT's code trains networks that it is given no learned step size for.
@@ -14,7 +14,7 @@ _RATE = 0.01
 
 def build_scorer(
     config: Resolved, num_classes: int, step_size: float | None = None
-) -> tuple[nn.Module, training.Recipe]:
+) -> tuple[nn.Module, training_recipes.Recipe]:
     """The evaluation network of a config, and its training recipe for a set with which a step size was learned."""
     settings = config.evaluate
     network = architectures.build(
@@ -25,6 +25,8 @@ def build_scorer(
         norm=settings.norm,
         initialisation=settings.initialisation,
     )
-    fields = {field.name for field in dataclasses.fields(training.Recipe)} - {"mirror", "rate"}
+    fields = {field.name for field in dataclasses.fields(training_recipes.Recipe)} - {"mirror", "rate"}
     rate = settings.rate or step_size or _RATE
-    return network, training.Recipe(**{name: settings[name] for name in fields}, mirror=config.mirror, rate=rate)
+    return network, training_recipes.Recipe(
+        **{name: settings[name] for name in fields}, mirror=config.mirror, rate=rate
+    )

@@ -6,7 +6,7 @@ from fsdd.config import Resolved
 from fsdd.config.registry import TRAINING
 from fsdd.core.synthetic_set import encode
 from fsdd.distilling.context import Context
-from fsdd.evaluation import training
+from fsdd.evaluation import training_recipes
 from fsdd.io import progress
 from fsdd.methods import translation
 
@@ -42,7 +42,7 @@ def evaluation_passes(config: Resolved, classes: int, test_images: int) -> tuple
     images = config.ipc * config.factor**2 * classes
     networks = config.evaluate.networks * max(len(config.evaluate.stages), 1)
     _, recipe = scorers.build_scorer(config, classes)
-    steps = training.steps_of(recipe, images)
+    steps = training_recipes.steps_of(recipe, images)
     one = TRAINING * steps * min(images, config.evaluate.batch) + test_images
     return one * networks, steps * networks
 

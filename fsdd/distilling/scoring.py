@@ -14,7 +14,8 @@ from fsdd.config import legacy
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.distilling import records
 from fsdd.distilling.context import Context
-from fsdd.evaluation import training, training_sets
+from fsdd.evaluation import training, training_recipes, training_sets
+from fsdd.evaluation.training_recipes import Recipe
 from fsdd.io import progress, provenance, workdir
 from fsdd.io.digests import digest_json
 from fsdd.io.resumable import Resumable
@@ -91,14 +92,14 @@ class Scorer:
         fields |= {"mirror": config.mirror, "data": context.origin.identity, "set": digest_set(synthetic)}
         return context.folder / "evaluation" / f"{name}-{config.evaluate.architecture}-{digest_json(fields)[:8]}"
 
-    def _train_all(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, recipe: training.Recipe) -> None:
+    def _train_all(self, name: str, folder: pathlib.Path, synthetic: SyntheticSet, recipe: Recipe) -> None:
         """Train and score the networks that are not done yet, so many at once, all on one progress bar."""
         networks, at_once = self._context.config.evaluate.networks, self._context.config.compute.networks_at_once
         together = [range(start, min(start + at_once, networks)) for start in range(0, networks, at_once)]
         undone = [indices for indices in together if not self._is_done(folder, indices)]
         if not undone:
             return
-        steps, left = training.steps_of(recipe, len(synthetic)), sum(len(indices) for indices in undone)
+        steps, left = training_recipes.steps_of(recipe, len(synthetic)), sum(len(indices) for indices in undone)
         with progress.bar(f"evaluate {name}, {networks} networks", networks * steps, (networks - left) * steps) as bar:
             for indices in undone:
                 self._train(name, folder, synthetic, recipe, indices, bar)
@@ -116,14 +117,14 @@ class Scorer:
         name: str,
         folder: pathlib.Path,
         synthetic: SyntheticSet,
-        recipe: training.Recipe,
+        recipe: Recipe,
         indices: range,
         bar: progress.Bar,
     ) -> None:
         """Train the networks `indices` at once, and write the result of each."""
         config, scratch = self._context.config, _scratch(folder, indices)
         network_keys = jnp.stack([keys.scoring_key(config.seed, index) for index in indices])
-        steps = training.steps_of(recipe, len(synthetic))
+        steps = training_recipes.steps_of(recipe, len(synthetic))
         numbers = ", ".join(str(index + 1) for index in indices)
         label = f"evaluate {name}, network {numbers} of {config.evaluate.networks}"
         resumable = Resumable(scratch, label, steps, config.compute.checkpoint_seconds)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.evaluation import training
+from fsdd.evaluation import training, training_recipes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def seen(labels: np.ndarray, arrivals: Sequence[Arrival]) -> tuple[np.ndarray, n
 def accuracies(
     arrivals: Sequence[Arrival],
     network_of: Callable[[int], nn.Module],
-    recipe: training.Recipe,
+    recipe: training_recipes.Recipe,
     images: np.ndarray,
     labels: np.ndarray,
     key: jax.Array,

@@ -13,7 +13,7 @@ from fsdd import config as configs
 from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
 from fsdd.core import augmentation, whitening
 from fsdd.errors import UserError
-from fsdd.evaluation import training, training_sets
+from fsdd.evaluation import training_recipes, training_sets
 from fsdd.methods import bilevel, frepo, gradient_matching, idc, optimisers, translation
 from fsdd.networks import architectures, layers
 
@@ -26,7 +26,7 @@ CHOICES = {
     "frepo.optimiser": optimisers.OPTIMISERS,
     "bilevel.optimiser": optimisers.OPTIMISERS,
     "pretrain.optimiser": optimisers.OPTIMISERS,
-    "evaluate.optimiser": training.OPTIMISERS,
+    "evaluate.optimiser": training_recipes.OPTIMISERS,
     "bilevel.inner_optimiser": bilevel.OPTIMISERS,
     "dc.distance": gradient_matching.DISTANCES,
     "dsa.distance": gradient_matching.DISTANCES,
@@ -48,9 +48,9 @@ CHOICES = {
     "evaluate.initialisation": layers.INITIALISATIONS,
     "evaluate.architecture": architectures.ARCHITECTURES,
     "whitening.kind": whitening.KINDS,
-    "evaluate.loss": training.LOSSES,
-    "evaluate.schedule": training.SCHEDULES,
-    "evaluate.length": training.LENGTHS,
+    "evaluate.loss": training_recipes.LOSSES,
+    "evaluate.schedule": training_recipes.SCHEDULES,
+    "evaluate.length": training_recipes.LENGTHS,
     "frepo.network_schedule": frepo.SCHEDULES,
     "evaluate.images": training_sets.IMAGES,
     "evaluate.labels": training_sets.LABELS,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsdd.core.synthetic_set import SyntheticSet, centred_labels
-from fsdd.evaluation import continual, training
+from fsdd.evaluation import continual, training_recipes
 from fsdd.networks.convnet import ConvNet
 
 
@@ -67,7 +67,7 @@ def test_classes_that_are_easy_to_tell_are_all_told_after_each_step(total, wante
 
     parts = [_arrival(classes, images(classes)) for classes in order]
     labels = rng.integers(0, 4, 120)
-    recipe = training.Recipe("adam", rate=3e-3, schedule="warmup_cosine", policy="none", steps=120)
+    recipe = training_recipes.Recipe("adam", rate=3e-3, schedule="warmup_cosine", policy="none", steps=120)
     told, outputs = [], []
 
     def network_of(classes):

@@ -10,8 +10,8 @@ import pytest
 
 from fsdd.core import compilation, losses
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.evaluation import training
-from fsdd.evaluation.training import Recipe
+from fsdd.evaluation import training, training_recipes
+from fsdd.evaluation.training_recipes import Recipe
 from fsdd.io.progress import compile_clock
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
@@ -32,28 +32,28 @@ def synthetic():
 
 
 def test_steps_are_frepos_and_interpolated():
-    assert [training.default_length(n) for n in (1, 10, 100, 400, 500, 1_000, 2_000, 5_000, 50_000)] == [
+    assert [training_recipes.default_length(n) for n in (1, 10, 100, 400, 500, 1_000, 2_000, 5_000, 50_000)] == [
         1_000, 1_000, 2_000, 5_000, 5_000, 10_000, 40_000, 40_000, 40_000,
     ]  # fmt: skip
-    steps = [training.default_length(n) for n in range(10, 6_000, 10)]
+    steps = [training_recipes.default_length(n) for n in range(10, 6_000, 10)]
     assert steps == sorted(steps)
-    assert 1_000 < training.default_length(30) < 2_000
+    assert 1_000 < training_recipes.default_length(30) < 2_000
 
 
 def test_a_length_in_epochs_is_one_more_of_as_many_batches_as_the_set_fills():
     """As counted in FRePo's PyTorch code: `range(Epoch + 1)` over a loader of batches of min(n, 500)."""
     epochs = {10: 1_001, 100: 2_001, 500: 5_001, 1_000: 20_002, 5_000: 400_010}
-    assert {n: training.steps_of(Recipe(length="epochs"), n) for n in epochs} == epochs
+    assert {n: training_recipes.steps_of(Recipe(length="epochs"), n) for n in epochs} == epochs
     steps = {10: 1_000, 100: 2_000, 500: 5_000, 1_000: 10_000, 5_000: 40_000}
-    assert {n: training.steps_of(Recipe(length="steps"), n) for n in steps} == steps
-    for length in training.LENGTHS:
-        assert training.steps_of(Recipe(length=length, steps=7), 1_000) == 7
+    assert {n: training_recipes.steps_of(Recipe(length="steps"), n) for n in steps} == steps
+    for length in training_recipes.LENGTHS:
+        assert training_recipes.steps_of(Recipe(length=length, steps=7), 1_000) == 7
     # The last batch of an epoch may be a part of one.
-    assert training.steps_of(Recipe(length="epochs", batch=64), 100) == 2 * 2_001
+    assert training_recipes.steps_of(Recipe(length="epochs", batch=64), 100) == 2 * 2_001
 
 
 def test_the_jax_schedule_warms_up_and_decays():
-    schedule = training.rate_schedule(Recipe(rate=3e-4, schedule="warmup_cosine"), 1_000)
+    schedule = training_recipes.rate_schedule(Recipe(rate=3e-4, schedule="warmup_cosine"), 1_000)
     rates = np.asarray(schedule(np.arange(1_001)))
     assert rates[0] == 0
     assert rates.argmax() == 500
@@ -65,8 +65,8 @@ def test_the_jax_schedule_warms_up_and_decays():
 def test_sgd_is_pytorchs_and_is_made_anew_where_the_rate_drops():
     """The loop of DC's code, written out, for three epochs of two steps and the one that it adds."""
     recipe = Recipe("sgd", 0.1, 0.05, "drop", "none", False, batch=4, epochs=4)
-    assert (training.epoch_steps(recipe, 8), training.steps_of(recipe, 8)) == (2, 8)
-    optimiser = training.build_optimiser(recipe, 8, epoch=2)
+    assert (training_recipes.epoch_steps(recipe, 8), training_recipes.steps_of(recipe, 8)) == (2, 8)
+    optimiser = training_recipes.build_optimiser(recipe, 8, epoch=2)
     gradients = np.random.default_rng(0).normal(size=(8, 3))
     found, moments = jnp.zeros(3), optimiser.init(jnp.zeros(3))
     wanted, rate, velocity = np.zeros(3), 0.1, np.zeros(3)
@@ -78,14 +78,14 @@ def test_sgd_is_pytorchs_and_is_made_anew_where_the_rate_drops():
         if index == 2 * (3 // 2 + 2) - 1:  # after the epoch 3 // 2 + 1, counted from 0
             rate, velocity = 0.01, np.zeros(3)
         np.testing.assert_allclose(found, wanted, rtol=1e-5, err_msg=f"step {index}")
-    assert training.drop_step(301, 1) == 152
+    assert training_recipes.drop_step(301, 1) == 152
 
 
 def test_the_rate_falls_twice_as_in_idcs_code():
     """PyTorch's MultiStepLR with milestones in epochs, here of three steps."""
     recipe = Recipe("sgd", 0.01, 5e-4, "two_drops", epochs=10, batch=64, cutmix=0.5)
-    assert training.steps_of(recipe, 150) == 30
-    rates = np.asarray(training.rate_schedule(recipe, 30, 3)(np.arange(30))).reshape(10, 3)
+    assert training_recipes.steps_of(recipe, 150) == 30
+    rates = np.asarray(training_recipes.rate_schedule(recipe, 30, 3)(np.arange(30))).reshape(10, 3)
     wanted = [0.01 * 0.2 ** sum(epoch >= milestone for milestone in (2 * 10 // 3, 5 * 10 // 6)) for epoch in range(10)]
     np.testing.assert_allclose(rates, np.repeat(wanted, 3).reshape(10, 3), rtol=1e-6)
 
@@ -121,7 +121,7 @@ def _entropy(logits, labels):
 def test_training_is_adam_on_the_loss(synthetic, name, loss_of):
     """A loop written out with optax, on the same start."""
     recipe, key = dataclasses.replace(PLAIN, steps=5, loss=name), jax.random.key(3)
-    schedule = training.rate_schedule(recipe, 5)
+    schedule = training_recipes.rate_schedule(recipe, 5)
     optimiser = optax.adam(schedule)
     many = sampling.sampler(NETWORK, (8, 8, 1))(jax.random.fold_in(key, 0)[None])
     params = jax.tree.map(lambda leaf: leaf[0], many)["params"]

@@ -16,7 +16,7 @@ import pytest
 
 from fsdd.core import compilation, descent, krr, losses, whitening
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.evaluation import training
+from fsdd.evaluation import training_recipes
 from fsdd.methods import distillation, nfr, optimisers, regression, streams
 from fsdd.methods import frepo as frepo_pool
 from fsdd.networks import sampling
@@ -173,7 +173,7 @@ def test_torch_first_step_and_steps_of_adam(frepo_torch, float64, flip):
 def test_torch_evaluation_rates(frepo_torch):
     for name, wanted in frepo_torch.items():
         if name.startswith("evaluation/rate_"):
-            schedule = training.rate_schedule(training.Recipe(rate=3e-4), len(wanted))
+            schedule = training_recipes.rate_schedule(training_recipes.Recipe(rate=3e-4), len(wanted))
             rates = np.asarray(schedule(np.arange(len(wanted))))
             assert np.abs(rates / wanted - 1).max() < 1e-3
 

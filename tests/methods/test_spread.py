@@ -12,7 +12,7 @@ import pytest
 
 from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.evaluation import training
+from fsdd.evaluation import training, training_recipes
 from fsdd.methods import distillation, frepo, nfr, streams, translation
 from fsdd.methods.streams import Real, Stream
 from fsdd.networks.convnet import ConvNet
@@ -68,7 +68,7 @@ def _pool():
 def _score():
     """Predictions of eight networks that are trained together."""
     real, keys = _real(), jax.random.split(jax.random.key(3), 8)
-    recipe = training.Recipe(steps=3, rate=1e-2)
+    recipe = training_recipes.Recipe(steps=3, rate=1e-2)
     state = training.train(NETWORK, recipe, SyntheticSet(real.images[:3], real.labels[:3]), keys)
     variables = jax.device_get(training.variables(state))
     found = training.classify(NETWORK, training.variables(state), real.images, chunk=15)

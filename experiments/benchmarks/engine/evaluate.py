@@ -10,11 +10,11 @@ from experiments.benchmarks.engine.bench import Case, program
 from experiments.benchmarks.engine.parts import DTYPES, SHAPE, Parts, start
 from fsdd.core import augmentation
 from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.evaluation import training
+from fsdd.evaluation import training_recipes
 from fsdd.methods import optimisers, regression
 
 _MANY = 3
-_RECIPE = training.Recipe("adam", schedule="warmup_cosine", steps=1000)
+_RECIPE = training_recipes.Recipe("adam", schedule="warmup_cosine", steps=1000)
 
 
 def cases(parts: Parts) -> list[Case]:
@@ -35,7 +35,7 @@ def case(
     over: str = "", mapped: Callable | None = None,
 ) -> Case:  # fmt: skip
     """Steps of one network, or of three by a map, on a set of so many images. Three in turn take thrice one's time."""
-    optimiser = optimisers.build(_RECIPE.optimiser, training.rate_schedule(_RECIPE, 1000))
+    optimiser = optimisers.build(_RECIPE.optimiser, training_recipes.rate_schedule(_RECIPE, 1000))
     network, count = parts.network(dtype, norm="none"), parts.sizes.scan
 
     def one(state, index, key, synthetic):
