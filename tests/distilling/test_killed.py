@@ -9,7 +9,7 @@ import jobs
 import numpy as np
 import pytest
 
-STAGES = ("distill", "translate", "refine", "dsa", "idc", "evaluation")
+STAGES = ("distill", "translate", "refine", "dsa", "evaluation")
 FLAGS = [
     "--config=configs/quickstart.py",
     "--config.network.width=8",
@@ -21,17 +21,11 @@ FLAGS = [
     "--config.refine.networks=8",
     "--config.refine.group=4",
     "--config.refine.uses=40",
-    "--config.stages=('distill','translate','refine','dsa','idc')",
+    "--config.stages=('distill','translate','refine','dsa')",
     "--config.dsa.steps=30",
     "--config.dsa.outer=2",
     "--config.dsa.inner=2",
     "--config.dsa.batch=16",
-    "--config.whitening.kind=standardize",
-    "--config.idc.steps=60",
-    "--config.idc.uses=20",
-    "--config.idc.batch=16",
-    "--config.idc.updates=2",
-    "--config.idc.network_batch=16",
     "--config.evaluate.stages=('refine',)",
     "--config.evaluate.networks=2",
     "--config.evaluate.steps=600",
@@ -68,14 +62,7 @@ def test_killed_at_random_moments_of_every_stage(tmp_path):
             hits += _kill_in(stage, killed, delay)
     assert hits, "no kill met a running process"
     jobs.finish(jobs.start(FLAGS, killed))
-    for name in (
-        "distill/set.npz",
-        "translate/set.npz",
-        "refine/set.npz",
-        "dsa/set.npz",
-        "idc/set.npz",
-        "synthetic.npz",
-    ):
+    for name in ("distill/set.npz", "translate/set.npz", "refine/set.npz", "dsa/set.npz", "synthetic.npz"):
         wanted, found = _arrays(whole / name), _arrays(killed / name)
         assert wanted.keys() == found.keys()
         for key, value in wanted.items():

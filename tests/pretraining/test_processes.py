@@ -76,8 +76,8 @@ def whole(stored, tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-@pytest.mark.whole  # processes with several devices
-@pytest.mark.parametrize("devices", [2, 8])
+# Processes with several devices.
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.whole), pytest.param(8, marks=pytest.mark.slow)])
 def test_devices_change_roundings_alone(stored, whole, tmp_path, devices):
     """Gradients are summed in another order."""
     shutil.copytree(stored / "cache", tmp_path / "cache")
