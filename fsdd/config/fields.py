@@ -104,8 +104,8 @@ def stream_fields(networks: int, uses: int, group: int, real_images: int) -> dic
         "networks_per_step": Field(
             1,
             values.whole(1, 10**4),
-            "Networks that serve a step together, a divisor of `networks`: the step follows their mean gradient, and "
-            "the devices of the host share them.",
+            "Networks that serve a step together, a divisor of `networks`, so that steps are so many times fewer: each "
+            "follows their mean gradient, and the devices of the host share them.",
         ),
         "group": Field(
             group,
