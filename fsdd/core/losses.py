@@ -5,6 +5,7 @@ Rows that are padding are left out of the means (`rows`, bool `[n]`), classes th
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,11 @@ def mean_squared_error(prediction: jax.Array, labels: jax.Array) -> jax.Array:
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Cross-entropy of logits `[n, c]` and the classes for which labels `[n, c]` are highest: scalar."""
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, jnp.argmax(labels, -1)))
+
+
+def squared_distance(first: Any, second: Any) -> jax.Array:
+    """Of two trees of arrays of the same shapes: the sum of all squared differences, a scalar."""
+    return sum(jax.tree.leaves(jax.tree.map(lambda one, other: jnp.sum(jnp.square(one - other)), first, second)))
 
 
 def mixed(

@@ -89,17 +89,17 @@ def _by_output(first: Any, second: Any) -> jax.Array:
     return sum(jnp.sum(_cosine_distance(*pair)) for pair in columns)
 
 
-def _squared(first: Any, second: Any) -> jax.Array:
-    return sum(jax.tree.leaves(jax.tree.map(lambda one, other: jnp.sum((one - other) ** 2), first, second)))
-
-
 def _cosine(first: Any, second: Any) -> jax.Array:
     one, other = (jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(tree)]) for tree in (first, second))
     return _cosine_distance(one[:, None], other[:, None])[0]
 
 
 # Of two gradients, trees like a network's parameters: by output channel, squared of all entries, the cosine of all.
-DISTANCES: dict[str, Callable[[Any, Any], jax.Array]] = {"ours": _by_output, "mse": _squared, "cos": _cosine}
+DISTANCES: dict[str, Callable[[Any, Any], jax.Array]] = {
+    "ours": _by_output,
+    "mse": losses.squared_distance,
+    "cos": _cosine,
+}
 
 
 def gradient(network: nn.Module, variables: sampling.Variables, images: jax.Array, label: jax.Array) -> Any:
@@ -206,18 +206,19 @@ class Programs:
         return collections.deque(taken, maxlen=1).pop()[1]
 
     def _draw(self, key, image_shape):
-        variables = sampling.sample(self._recipe.network, _fold_in(key, 0), image_shape)
+        variables = sampling.sample(self._recipe.network, fold_in(key, 0), image_shape)
         return regression.init(variables, _network_optimiser(self._recipe))
 
     def _match(self, member, images, real, classes, key, turn, label):
-        rows_key, augment_key = jax.random.split(_fold_in(key, 1, turn, label))
+        rows_key, augment_key = jax.random.split(fold_in(key, 1, turn, label))
         own = jax.lax.dynamic_index_in_dim(images.reshape(len(classes), -1, *images.shape[1:]), label, keepdims=False)
         rows = class_batches.draw(class_batches.of_class(classes, label), self._recipe.batch, rows_key)[0]
         return match(regression.variables(member), own, real.images[rows], label, augment_key, self._recipe)
 
     def _learn(self, member, step, synthetic, key, turn):
-        return learn(member, synthetic, _fold_in(key, 2, turn, step), self._recipe)
+        return learn(member, synthetic, fold_in(key, 2, turn, step), self._recipe)
 
 
-def _fold_in(key: jax.Array, *numbers: int | jax.Array) -> jax.Array:
+def fold_in(key: jax.Array, *numbers: int | jax.Array) -> jax.Array:
+    """A key of its own for some numbers in turn: an iteration's move, say, and the class in it."""
     return functools.reduce(jax.random.fold_in, numbers, key)

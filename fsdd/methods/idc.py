@@ -10,7 +10,6 @@ Images are pixels, brought back into [0, 1] when a network begins, and standardi
 
 import collections
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -83,10 +82,10 @@ class Given(NamedTuple):
     std: jax.Array
 
 
-# Of two arrays: IDC's for colour images, and the one it has for digits.
-DISTANCES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
-    "mse": lambda one, other: jnp.sum(jnp.square(one - other)),
-    "l1": lambda one, other: jnp.sum(jnp.abs(one - other)),
+# Of two lists of kernels' gradients: IDC's for colour images, and the one it has for digits.
+DISTANCES: dict[str, Callable[[Any, Any], jax.Array]] = {
+    "mse": losses.squared_distance,
+    "l1": lambda first, second: sum(jnp.sum(jnp.abs(one - other)) for one, other in zip(first, second, strict=True)),
 }
 
 
@@ -129,7 +128,7 @@ def match(
         if len(images) > recipe.most:
             images = images[jax.random.permutation(rows_key, len(images))[: recipe.most]]
         found = kernels_of((decode(images, recipe.factor) - mean) / std)
-        return sum(distance_of(one, other) for one, other in zip(found, target, strict=True))
+        return distance_of(found, target)
 
     return jax.value_and_grad(distance)(images_s)
 
@@ -204,7 +203,7 @@ class Programs:
         return regression.init(variables, _network_optimiser(self._recipe))
 
     def _match(self, state, label, given, key):
-        rows_key, seen_key = jax.random.split(_fold_in(key, 1, label))
+        rows_key, seen_key = jax.random.split(gradient_matching.fold_in(key, 1, label))
         count = len(state.moving) // len(given.classes)
         own = jax.lax.dynamic_slice_in_dim(state.moving.images, label * count, count)
         rows = class_batches.draw(class_batches.of_class(given.classes, label), self._recipe.batch, rows_key)[0]
@@ -213,12 +212,8 @@ class Programs:
         return move(state, label, gradient, optimiser=self._optimiser), {"distance": distance}
 
     def _learn(self, state, update, real, key):
-        rows_key, seen_key = jax.random.split(_fold_in(key, 2, update))
+        rows_key, seen_key = jax.random.split(gradient_matching.fold_in(key, 2, update))
         # Of so many images hardly any is there twice.
         rows = jax.random.randint(rows_key, (self._recipe.network_batch,), 0, len(real.images))
         member, metrics = learn(state.rest, real.images[rows], real.labels[rows], seen_key, self._recipe)
         return state.replace(rest=member), metrics
-
-
-def _fold_in(key: jax.Array, *numbers: int | jax.Array) -> jax.Array:
-    return functools.reduce(jax.random.fold_in, numbers, key)

@@ -12,11 +12,10 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import struct
 
-from fsdd.core import descent
+from fsdd.core import descent, losses
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.methods import optimisers, unrolling
 
@@ -86,12 +85,6 @@ class Recipe:
     batch: int
 
 
-def distance(first: Any, second: Any) -> jax.Array:
-    """Squared distance of two trees of parameters."""
-    squares = jax.tree.map(lambda one, other: jnp.sum(jnp.square(one - other)), first, second)
-    return sum(jax.tree.leaves(squares))
-
-
 def step(moving: Moving, member: descent.State, index: jax.Array, key: jax.Array, *, recipe: Recipe) -> descent.State:
     """One step of a network on S, or on a part of it that the key draws."""
     rows_key, augment_key = jax.random.split(jax.random.fold_in(key, index))
@@ -101,7 +94,7 @@ def step(moving: Moving, member: descent.State, index: jax.Array, key: jax.Array
 
 def judge(member: descent.State, start: Any, target: Any) -> jax.Array:
     """The distance to the expert's later parameters, over that between its two."""
-    return distance(member.moving, target) / distance(start, target)
+    return losses.squared_distance(member.moving, target) / losses.squared_distance(start, target)
 
 
 def build_unrolling(recipe: Recipe) -> unrolling.Unrolling:

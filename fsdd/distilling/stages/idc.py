@@ -1,4 +1,4 @@
-"""The stage `idc`: S moves to where the gradients of networks that train on real images are those of these (IDC)."""
+"""The stage `idc`: gradients of synthetic and real images are matched in networks that train on real images (IDC)."""
 
 from fsdd.config import values
 from fsdd.config.fields import MOST_IMAGES, MOST_RATE, MOST_STEPS, POLICIES, Field
@@ -41,14 +41,10 @@ def _begin(context, ipc, before):
     channels = jnp.asarray(whitening.channel_mean), jnp.asarray(whitening.channel_std)
     given, key = idc.Given(context.real, classes, *channels), context.key(STAGE.name)
 
-    def run(state, start, dispatch):
-        # A step is a dispatch of many by itself.
-        return programs.run(state, settings.steps, key, given, start=start, dispatch=config.compute.dispatch)
-
     pixels = before.replace(images=jnp.asarray(whitening.invert(before.images)))
     return moves.Move(
         state=programs.init(pixels, key, context.data.image_shape),
-        run=run,
+        run=moves.run_iterations(context, STAGE.name, programs, key, given),
         set_of=lambda state: state.moving.replace(images=whitening.apply(state.moving.images)),
         networks=lambda _: -(-settings.steps // settings.uses),
     )
@@ -56,7 +52,7 @@ def _begin(context, ipc, before):
 
 STAGE = Stage(
     name="idc",
-    summary="IDC: moves the images to where the gradients of networks in training on real ones are those of these",
+    summary="IDC: matches gradients of synthetic and real images in networks that train on real images",
     title="gradient matching in networks that train on real images",
     # IDC's own figures for CIFAR-10.
     fields={
