@@ -24,6 +24,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from fsdd.core import chunks, compilation, descent, mesh
 from fsdd.networks import sampling
@@ -282,47 +283,59 @@ def run(
         `(steps done, state, metrics)` after each dispatch, metrics stacked to `[steps of it]` on the device. The state
         is donated to the next dispatch: copy it to keep it.
     """
-    each, spread = stream.group_steps, mesh.build_local_mesh(stream.at_once)
-    dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=each)
+    spread = mesh.build_local_mesh(stream.at_once)
+    dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=stream.group_steps)
     state, real, keys, constants = mesh.share(spread, (state, real, keys, constants))
     if spread is not None:
         step = functools.partial(step, axis=mesh.AXIS)
-    groups_key, batch_key = keys
-    devices = 1 if spread is None else spread.size
 
     def one(group, carry, t, batch_key, *constants):
         return step(carry, draw(stream, group, batch_key, t, mesh.device_place(spread)), *constants)
 
-    def filled_within(real, groups_key, index):
-        key = jax.random.fold_in(groups_key, index)
+    def drawn(real, groups_key, index):
+        key, devices = jax.random.fold_in(groups_key, index), 1 if spread is None else spread.size
         return fill_within(stream, network, real, key, devices, mesh.device_place(spread))
 
-    def all_of_group(carry, index, real, groups_key, *rest):
-        group = filled_within(real, groups_key, index)
-        return descent.take(lambda carry, t: one(group, carry, t, *rest), each, carry, index * each)
-
-    if dispatch % each == 0 and stream.networks > stream.group:
-        # Networks are drawn, and features computed, by the very program that takes the steps.
-        loop = descent.Loop(mesh.map_lanes(all_of_group, spread, reduced=True))
-        taken = loop.run(
-            state, stream.steps // each, real, *keys, *constants, start=start // each, dispatch=dispatch // each
-        )
-        for groups, state, metrics in taken:
-            yield groups * each, state, jax.tree.map(lambda metric: metric.reshape(-1, *metric.shape[2:]), metrics)
+    if dispatch % stream.group_steps == 0 and stream.networks > stream.group:
+        yield from _run_drawn(stream, drawn, one, spread, state, start, dispatch, (real, *keys, *constants))
+        return
+    if spread is not None:
+        filled = functools.partial(compilation.jit(mesh.map_lanes(drawn, spread)), real, keys[0])
     else:
         given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
-        fill_spread = compilation.jit(mesh.map_lanes(filled_within, spread))
 
         def filled(index):
-            if spread is not None:
-                return fill_spread(real, groups_key, jnp.int32(index))
-            return fill(stream, network, real, jax.random.fold_in(groups_key, index), given, watch)
+            return fill(stream, network, real, jax.random.fold_in(keys[0], index), given, watch)
 
-        on_lanes = mesh.map_lanes(one, spread, lanes=1, reduced=True)
-        loop = descent.Loop(lambda carry, t, group, *rest: on_lanes(group, carry, t, *rest))
-        yield from _run_filled(
-            stream, filled, functools.partial(loop.run, dispatch=dispatch), state, start, (batch_key, *constants)
-        )
+    on_lanes = mesh.map_lanes(one, spread, lanes=1, reduced=True)
+    loop = descent.Loop(lambda carry, t, group, *rest: on_lanes(group, carry, t, *rest))
+    yield from _run_filled(
+        stream, filled, functools.partial(loop.run, dispatch=dispatch), state, start, (keys[1], *constants)
+    )
+
+
+def _run_drawn(
+    stream: Stream,
+    drawn: Callable[..., Group],
+    one: Callable,
+    spread: Mesh | None,
+    state,
+    start: int,
+    dispatch: int,
+    constants: tuple,
+) -> Iterator[tuple[int, object, dict]]:
+    """`run` where the program that takes steps draws their networks, and computes features: whole groups at once."""
+    each = stream.group_steps
+
+    def all_of_group(carry, index, real, groups_key, *rest):
+        group = drawn(real, groups_key, index)
+        return descent.take(lambda carry, t: one(group, carry, t, *rest), each, carry, index * each)
+
+    loop = descent.Loop(mesh.map_lanes(all_of_group, spread, reduced=True))
+    for groups, after, metrics in loop.run(
+        state, stream.steps // each, *constants, start=start // each, dispatch=dispatch // each
+    ):
+        yield groups * each, after, jax.tree.map(lambda metric: metric.reshape(-1, *metric.shape[2:]), metrics)
 
 
 def _run_filled(
@@ -332,7 +345,7 @@ def _run_filled(
     while position < stream.steps:
         index = position // stream.group_steps
         end = min((index + 1) * stream.group_steps, stream.steps)
-        for taken in loop(state, end, filled(index), *constants, start=position):
+        for taken in loop(state, end, filled(np.int32(index)), *constants, start=position):
             position, state, metrics = taken
             yield taken
         # The next group must not be computed while this one still fills memory.
