@@ -139,10 +139,11 @@ class Training:
         before = epoch * self._each
         for position, state, metrics in self._loop.run(*given, start=before, dispatch=dispatch):
             member = state
-            # Waiting keeps a long queue of steps from piling up.
-            losses += np.asarray(metrics["loss"]).tolist()
+            # Waiting keeps a long queue of steps from piling up; losses are read once an epoch.
+            losses.append(jax.block_until_ready(metrics["loss"]))
             bar.update(position - before)
             before = position
+        losses = np.concatenate(jax.device_get(losses))
         if not np.isfinite(losses).all():
             step = epoch * self._each + int(np.flatnonzero(~np.isfinite(losses))[0])
             raise Diverged(f"expert {number}: the loss is no number at step {step}; lower experts.rate", step)
@@ -174,7 +175,6 @@ class Draws:
 
 def summarise(store: Trajectories, count: int, epochs: int) -> dict[str, Any]:
     """What the first experts took and reached: wall seconds, and the mean loss of their last epoch."""
-    trained = [store.read(number) for number in range(count)]
-    seconds = sum(sum(expert.seconds[:epochs]) for expert in trained)
-    last = float(np.mean([expert.losses[epochs - 1] for expert in trained]))
-    return {"wall_seconds": round(seconds, 2), "last": {"loss": last}}
+    losses, seconds = zip(*(store.read_curves(number) for number in range(count)), strict=True)
+    last = float(np.mean([own[epochs - 1] for own in losses]))
+    return {"wall_seconds": round(float(sum(own[:epochs].sum() for own in seconds)), 2), "last": {"loss": last}}

@@ -116,17 +116,28 @@ class Trajectories:
         arrays = _load(found[1], names)
         return Expert(arrays[:-2], *(list(map(float, array)) for array in arrays[-2:]))
 
+    def read_curves(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean losses and wall seconds of the epochs of an expert that is in the store, `[epochs]` each.
+
+        Raises:
+            UserError: its file cannot be read.
+        """
+        losses, seconds = _load(self._path(number), ["losses", "seconds"])
+        return losses, seconds
+
     def snapshots(self, number: int, epochs: Iterable[int]) -> list[np.ndarray]:
         """Parameters `[parameters]` after some epochs of an expert that is in the store.
 
         Raises:
             UserError: its file cannot be read.
         """
-        names = [f"epoch{epoch}" for epoch in epochs]
+        return _load(self._path(number), [f"epoch{epoch}" for epoch in epochs])
+
+    def _path(self, number: int) -> pathlib.Path:
         if number not in self._files or not self._files[number].is_file():
             # Not looked up yet, or replaced by another process.
             self._files = {one: path for one, (_, path) in self.find().items()}
-        return _load(self._files[number], names)
+        return self._files[number]
 
     def write(self, number: int, expert: Expert) -> None:
         """Put an expert in the place of what the store has of it.

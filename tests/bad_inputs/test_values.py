@@ -63,6 +63,10 @@ VALUES = {
         ["refine.networks=4", "refine.networks_per_step=3"],
         ["config.refine.networks_per_step is 3", "divisor of refine.networks = 4"],
     ),
+    "more networks at once than the pool has": (
+        ["method=frepo", "frepo.networks_per_step=11"],
+        ["config.frepo.networks_per_step is 11", "at most config.frepo.pool = 10"],
+    ),
     "evaluation of a stage that is not run": (
         ["evaluate.stages=refine"],
         ["config.evaluate.stages is ('refine',)", "some of start, distill"],

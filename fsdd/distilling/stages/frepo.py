@@ -3,14 +3,20 @@
 from fsdd.config import values
 from fsdd.config.fields import MOST_IMAGES, MOST_RATE, MOST_STEPS, OPTIMISERS, Field, by_protocol, schedule_fields
 from fsdd.config.registry import THERE_AND_BACK, TRAINING, Stage
+from fsdd.errors import UserError
 
 
 def _passes(config, images, real):
     settings = config.frepo
     trained = TRAINING * sum(min(size, settings.network_batch) for size in images)
     moved = THERE_AND_BACK * (1 + config.objective.flip) * sum(images)
-    networks = min(settings.networks_per_step, settings.pool)
-    return settings.steps * networks * (settings.batch * len(images) + moved + trained)
+    return settings.steps * settings.networks_per_step * (settings.batch * len(images) + moved + trained)
+
+
+def _check(config, data):
+    pool, together = config.frepo.pool, config.frepo.networks_per_step
+    if together > pool:
+        raise UserError(f"config.frepo.networks_per_step is {together}; allowed: at most config.frepo.pool = {pool}")
 
 
 def _run(context, sets):
@@ -35,7 +41,7 @@ def _begin(context, ipc, before):
         settings.network_rate,
         settings.network_batch,
         settings.network_schedule,
-        min(settings.networks_per_step, settings.pool),
+        settings.networks_per_step,
     )
     start_key, step_key = jax.random.split(context.key(STAGE.name))
     fixed = {"objective": context.objective, "optimiser": optimiser, "pool": pool}
@@ -90,4 +96,5 @@ STAGE = Stage(
     steps=lambda settings: settings.steps,
     passes=_passes,
     run=_run,
+    check=_check,
 )
