@@ -168,14 +168,16 @@ def _streamed() -> list[str]:
 
 def _group(section: str, fields: dict[str, Any]) -> int:
     """How many networks a stream holds at once: a divisor of all, and a multiple of those that serve a step."""
-    group, networks = fields[f"{section}.group"], max(fields[f"{section}.networks"], 1)
+    group, networks = fields[f"{section}.group"], fields[f"{section}.networks"]
     together = fields[f"{section}.networks_per_step"]
     if networks % together:
         raise bad_value(f"{section}.networks_per_step", together, f"a divisor of {section}.networks = {networks}")
     if networks % max(group, 1):
         raise bad_value(f"{section}.group", group, f"a divisor of {section}.networks = {networks}")
     if not group:
-        return max(held for held in range(together, max(_HELD, together) + 1, together) if networks % held == 0)
+        # Of no networks none are held, and any number divides them.
+        sizes = range(together, max(_HELD, together) + 1, together) if networks else ()
+        return max((held for held in sizes if networks % held == 0), default=together)
     return math.lcm(group, together)
 
 
@@ -205,7 +207,7 @@ def _check_stages(config: Resolved) -> None:
     for name in order:
         if (name in PRETRAINING or known[name].moves_labels) and config.labels != "learned":
             raise bad_value("labels", config.labels, f"learned with the stage {name}")
-        if name in known and known[name].moves_pixels and config.whitening.kind in ("auto", "zca"):
+        if name in known and known[name].moves_pixels and config.whitening.kind not in dataset_names.BY_CHANNEL:
             allowed = f"{', '.join(sorted(dataset_names.BY_CHANNEL))} with the stage {name}, which moves pixels"
             raise bad_value("whitening.kind", config.whitening.kind, allowed)
         if name in known and known[name].comes_first and order[0] != name:

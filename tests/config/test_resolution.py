@@ -159,6 +159,8 @@ def test_protocols_fill_what_they_always_did(protocol):
         ({"refine.networks": 8}, {"refine.group": 8}),
         ({"refine.networks": 1000}, {"refine.group": 125}),
         ({"refine.networks": 8, "refine.group": 2}, {"refine.group": 2}),
+        ({"translate.networks": 0, "translate.group": 4}, {"translate.group": 4}),
+        ({"translate.networks": 0, "translate.group": 0}, {"translate.group": 1}),
         ({"refine.networks": 1000, "refine.networks_per_step": 8}, {"refine.group": 40}),
         ({"refine.networks": 8, "refine.networks_per_step": 4, "refine.group": 1}, {"refine.group": 4}),
         ({"refine.networks": 12, "refine.networks_per_step": 4, "refine.group": 6}, {"refine.group": 12}),

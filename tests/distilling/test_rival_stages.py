@@ -105,7 +105,7 @@ def test_idc_starts_from_the_first_images_in_tiles_and_is_scored_by_its_protocol
         np.testing.assert_allclose(found, first, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["auto", "zca"])
+@pytest.mark.parametrize("kind", ["auto", "zca", "mtt_zca"])
 def test_idc_takes_images_that_are_whitened_by_channel(kind):
     words = f"config.whitening.kind is {kind!r}; allowed: dc_cifar10, dc_cifar100, standardize with the stage idc"
     with pytest.raises(UserError, match=words):
