@@ -6,7 +6,7 @@ The default recipe at CIFAR-10, one image per class, from many starts, all in th
 and their real features computed, once. Each set is judged as it starts, after `1 Net` and refined, by ridge heads in
 networks that nothing moved in, on training images; networks are trained on the refined one and score a tenth of the
 training images, which nothing else sees. No test image is looked at. A start that is in results/starts.json is not run
-again.
+again; the sets lie under `--root`.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from fsdd.distilling import moves, starts
 from fsdd.distilling.context import Context
 from fsdd.distilling.stages import distill
 from fsdd.evaluation import training
-from fsdd.io import progress, provenance, workdir
+from fsdd.io import progress, provenance, synthetic_files, workdir
 from fsdd.methods import distillation, streams
 
 STAGES = ("start", "distill", "refine")
@@ -116,6 +116,7 @@ def measure(context: Context, arguments: argparse.Namespace, done: set[int]) -> 
         synthetic, row = starts.choose_start(side_by_side.reseed(context, seed), 1), {"seed": seed}
         for name in STAGES:
             synthetic = stages[name](synthetic) if name in stages else synthetic
+            synthetic_files.write_set(arguments.root / "sets" / f"{seed}_{name}.npz", synthetic)
             row[name] = judge(synthetic)
             print(f"start {seed}, {name}: {row[name]}", flush=True)
         row["accuracies"] = score(context, synthetic, seed, arguments.networks)
