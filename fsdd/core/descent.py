@@ -6,7 +6,6 @@ without its multi-threaded kernels (jax-ml/jax issue 12868), so there each step 
 compute the same.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -93,8 +92,17 @@ def take(step: Callable, size: int, state: Any, first: jax.Array, *constants: An
     return jax.lax.scan(lambda carry, index: step(carry, index, *constants), state, first + jnp.arange(size))
 
 
+def fold_key(state: Any, index: jax.Array, key: jax.Array, *constants: Any, step: Callable) -> tuple[Any, Metrics]:
+    """`Loop`'s step of one that draws from a key, `(state, key, *constants)`: each index has a key of its own."""
+    return step(state, jax.random.fold_in(key, index), *constants)
+
+
+def _take_some(state: Any, first: jax.Array, *constants: Any, step: Callable, size: int) -> tuple[Any, Metrics]:
+    return take(step, size, state, first, *constants)
+
+
 class Loop:
-    """A step, compiled once for each number of steps per dispatch, and driven.
+    """A step, compiled once for each number of steps per dispatch, and driven; equal steps share their programs.
 
     Attributes:
         many: `(size) -> (state, first, *constants) -> (state, metrics)`: so many steps in one call, metrics stacked to
@@ -109,7 +117,8 @@ class Loop:
     def many(self, size: int) -> Callable:
         """The program of `size` steps."""
         if size not in self._compiled:
-            self._compiled[size] = compilation.jit(functools.partial(take, self._step, size), donate_argnums=0)
+            some = compilation.bind(_take_some, step=self._step, size=size)
+            self._compiled[size] = compilation.jit(some, donate_argnums=0)
         return self._compiled[size]
 
     def run(

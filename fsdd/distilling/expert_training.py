@@ -4,7 +4,6 @@ Any number of processes may work on one store: each claims an expert, trains it 
 file anew once enough time has passed, and at the end. A run waits for what others are at.
 """
 
-import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -93,7 +92,7 @@ class Training:
         self._each = epoch_steps(context)
         shape = context.data.image_shape
         self._fresh = compilation.jit(lambda key: experts.init(self._recipe, key, shape))
-        self._loop = descent.Loop(functools.partial(experts.step, recipe=self._recipe))
+        self._loop = descent.Loop(compilation.bind(experts.step, recipe=self._recipe))
         self._flatten = compilation.jit(lambda tree: jax.flatten_util.ravel_pytree(tree)[0])
 
     def fill(self, count: int, epochs: int) -> None:

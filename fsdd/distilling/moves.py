@@ -12,14 +12,14 @@ import optax
 
 from fsdd import config as configs
 from fsdd.config import Resolved
-from fsdd.core import descent
+from fsdd.core import compilation, descent
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.distilling import records
 from fsdd.distilling.context import Context
 from fsdd.io import progress
 from fsdd.io.resumable import Resumable
 from fsdd.io.synthetic_files import write_set
-from fsdd.methods import distillation, optimisers, streams
+from fsdd.methods import distillation, optimisers, stream_driver, streams
 from fsdd.networks import sampling
 
 
@@ -130,11 +130,11 @@ def run_on_stream(
     *constants: Any,
     fixed: sampling.Variables | None = None,
 ) -> Callable:
-    """What `Move.run` is for a step on a stream; `keys`, `constants` and `fixed` are those of `streams.run`."""
+    """What `Move.run` is for a step on a stream; `keys`, `constants` and `fixed` are those of `stream_driver.run`."""
     network, watch = context.objective.real_network, functools.partial(progress.waiting, "real images")
 
     def run(state, **where):
-        return streams.run(
+        return stream_driver.run(
             stream, network, context.real, keys, step, state, *constants, fixed=fixed, watch=watch, **where
         )
 
@@ -162,7 +162,7 @@ def move_images(
 ) -> Move:
     """Images and labels move on a stream of networks that `networks_key` determines."""
     optimiser = build_set_optimiser(context.config, stage)
-    step = functools.partial(distillation.step, objective=context.objective, optimiser=optimiser)
+    step = compilation.bind(distillation.step, objective=context.objective, optimiser=optimiser)
     keys = networks_key, jax.random.fold_in(context.key(stage), 1)
     return Move(
         state=begin_set(before, optimiser),

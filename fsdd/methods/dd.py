@@ -5,6 +5,8 @@ the cross-entropy of the real images in the network as it then is. Step k sees i
 with the first after the last, for some epochs. Step sizes are softplus of what moves, so that they stay positive.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -58,11 +60,13 @@ def draw(
     return learning.begin(variables), (real.images[rows], real.labels[rows])
 
 
+@functools.lru_cache(8)
 def build_unrolling(learning: unrolling.Learning) -> unrolling.Unrolling:
     """The programs of DD's loss and gradient."""
     return unrolling.Unrolling(lambda *given: step(*given, learning=learning), learning.cross_entropy)
 
 
+@functools.cache
 def build_optimiser(steps: int, rate: float) -> optax.GradientTransformation:
     """Adam of `Moving`, without much memory of gradients, at a rate that halves after each tenth of the steps."""
     halved = {tenth * steps // 10: 0.5 for tenth in range(1, 10) if tenth * steps // 10}

@@ -101,9 +101,13 @@ def init(
 
     The synthetic set moves; the rest is the pool's `Members`.
     """
-    fresh = compilation.jit(jax.vmap(lambda one: _fresh(objective, pool, one, image_shape)))
+    fresh = compilation.jit(compilation.bind(_fresh_ones, objective=objective, pool=pool, shape=image_shape))
     members = Members(fresh(jax.random.split(key, pool.size)), pool.ages())
     return descent.init(synthetic, optimiser, members)
+
+
+def _fresh_ones(keys: jax.Array, *, objective: Objective, pool: Pool, shape: tuple[int, int, int]) -> descent.State:
+    return jax.vmap(lambda key: _fresh(objective, pool, key, shape))(keys)
 
 
 def _fresh(objective: Objective, pool: Pool, key: jax.Array, image_shape: tuple[int, int, int]) -> descent.State:

@@ -169,7 +169,7 @@ class Programs:
         self._recipe = recipe
         self._fresh = compilation.jit(self._draw, static_argnums=1)
         self._term = compilation.jit(self._match)
-        self._move = compilation.jit(functools.partial(move, optimiser=optimiser), donate_argnums=0)
+        self._move = compilation.jit(compilation.bind(move, optimiser=optimiser), donate_argnums=0)
         self._learning = descent.Loop(self._learn)
 
     def run(
@@ -217,6 +217,12 @@ class Programs:
 
     def _learn(self, member, step, synthetic, key, turn):
         return learn(member, synthetic, fold_in(key, 2, turn, step), self._recipe)
+
+
+@functools.lru_cache(8)
+def build_programs(recipe: Recipe, optimiser: optax.GradientTransformation) -> Programs:
+    """The programs of a recipe and what moves S, the same for equal ones."""
+    return Programs(recipe, optimiser)
 
 
 def fold_in(key: jax.Array, *numbers: int | jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ Images are pixels, brought back into [0, 1] when a network begins, and standardi
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -217,3 +218,9 @@ class Programs:
         rows = jax.random.randint(rows_key, (self._recipe.network_batch,), 0, len(real.images))
         member, metrics = learn(state.rest, real.images[rows], real.labels[rows], seen_key, self._recipe)
         return state.replace(rest=member), metrics
+
+
+@functools.lru_cache(8)
+def build_programs(recipe: Recipe, optimiser: optax.GradientTransformation) -> Programs:
+    """The programs of a recipe and what moves S, the same for equal ones."""
+    return Programs(recipe, optimiser)

@@ -1,5 +1,9 @@
-"""The optimisers of everything that moves, from optax."""
+"""The optimisers of everything that moves, from optax.
 
+Equal ones are one object, so that programs of equal steps can be shared.
+"""
+
+import functools
 import math
 
 import jax
@@ -11,6 +15,7 @@ from fsdd.core.synthetic_set import SyntheticSet
 OPTIMISERS = {"adam": optax.adam, "adamw": optax.adamw, "lamb": optax.lamb}
 
 
+@functools.cache
 def cosine(rate: float, steps: int, final: float = 0.1, warmup: float = 0.0) -> optax.Schedule:
     """From `rate` down to `final * rate` over `steps`, after a linear rise over the first `warmup` share of them.
 
@@ -23,6 +28,7 @@ def cosine(rate: float, steps: int, final: float = 0.1, warmup: float = 0.0) -> 
     return optax.warmup_cosine_decay_schedule(0.0, rate, rising, steps, final * rate)
 
 
+@functools.cache
 def chained_cosine(rate: float, warmup: int, steps: int, final: float = 0.01) -> optax.Schedule:
     """A linear rise from `final` of the rate over `warmup` steps, chained with a cosine to as much of it over `steps`.
 
@@ -42,11 +48,19 @@ def _rise(step: int, warmup: int, start: float) -> float:
     return start + (1 - start) * min(step / warmup, 1)
 
 
+@functools.cache
 def build(name: str, schedule: optax.ScalarOrSchedule, **options) -> optax.GradientTransformation:
     """One of `OPTIMISERS` at a rate or schedule; options are optax's own."""
     return OPTIMISERS[name](schedule, **options)
 
 
+@functools.cache
+def build_sgd(rate: float, momentum: float) -> optax.GradientTransformation:
+    """Gradient descent with momentum, as the rivals move images."""
+    return optax.sgd(rate, momentum)
+
+
+@functools.cache
 def hold_labels(moving: optax.GradientTransformation) -> optax.GradientTransformation:
     """Moves the images of a `SyntheticSet` and leaves its labels as they are."""
     labels = SyntheticSet(images="images", labels="labels")

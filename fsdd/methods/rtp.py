@@ -8,6 +8,7 @@ coefficients of its own, enlarged.
 """
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -113,11 +114,13 @@ def draw(
     return recipe.learning.begin(variables), (real.images[rows], real.labels[rows])
 
 
+@functools.lru_cache(8)
 def build_unrolling(recipe: Recipe) -> unrolling.Unrolling:
     """The programs of RTP's loss and gradient."""
     return unrolling.Unrolling(lambda *given: step(*given, recipe=recipe), recipe.learning.cross_entropy)
 
 
+@functools.cache
 def build_optimiser(rate: float, momentum: float, clip: float) -> optax.GradientTransformation:
     """Gradient descent of what is stored, labels apart, by gradients of a norm of at most `clip`."""
     moving = optax.chain(optax.clip_by_global_norm(clip), optax.sgd(rate, momentum))

@@ -8,15 +8,14 @@ and is used m times. They are held in groups of G, and a group's networks are se
     K = steps, m = 1                   a fresh network each step: `Baseline`, adaptation as the paper has it
 
 A step may see B networks at once, each of which has then served one of its uses; they are spread over the devices of
-the host, and the step follows their mean gradient. Groups of which a dispatch holds one or more are drawn by the
-program that takes their steps, others before it.
+the host, and the step follows their mean gradient. `stream_driver` takes the steps.
 
 Which networks serve step t, and which of their rows, is a function of (key, t) alone, whatever the devices.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -24,9 +23,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from fsdd.core import chunks, compilation, descent, mesh
+from fsdd.core import chunks, compilation
 from fsdd.networks import sampling
 
 
@@ -169,7 +167,7 @@ def _put(room: jax.Array, rows: jax.Array, at: jax.Array) -> jax.Array:
 
 
 def fixed_network(network: nn.Module, groups_key: jax.Array, image_shape: tuple[int, int, int]) -> sampling.Variables:
-    """The network of a stream of one, from the key that `run` is given for it."""
+    """The network of a stream of one, from the key that its run is given for networks."""
     sample_key, _ = jax.random.split(jax.random.fold_in(groups_key, 0))
     many = sampling.sampler(network, image_shape)(jax.random.split(sample_key, 1))
     return _member(many, np.int32(0))
@@ -246,107 +244,3 @@ def _draw_one(stream: Stream, group: Group, key: jax.Array, turn: jax.Array) -> 
         rows = jax.random.randint(key, (stream.batch,), 0, count)
     # One gather: `features[turn][rows]` would first copy all of a network's features.
     return Draw(variables, group.features[turn, rows], group.labels[turn, rows])
-
-
-def run(
-    stream: Stream,
-    network: nn.Module,
-    real: Real,
-    keys: tuple[jax.Array, jax.Array],
-    step: Callable,
-    state,
-    *constants,
-    start: int = 0,
-    dispatch: int = 1,
-    fixed: sampling.Variables | None = None,
-    watch: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[int, object, dict]]:
-    """Drive a moving part over a stream.
-
-    Keys and constants are arguments of the compiled programs, so that runs from other seeds and sets share them.
-
-    Args:
-        stream: which network and which real features serve each step.
-        network: the architecture of Theta.
-        real: the real set.
-        keys: the first determines the networks and the real images that each keeps, the second the minibatches.
-        step: `(state, draws, *constants) -> (state, metrics)`, pure, of the draws of a step; metrics are scalars. Where
-            several devices have a part of the draws each, it is told by `axis` over which axis of a mesh to average.
-        state: where to begin; donated.
-        constants: trees of arrays that every step is given.
-        start: the step that `state` has reached; a resumed run passes the same keys and goes on there.
-        dispatch: the most steps per dispatch.
-        fixed: the network of a stream of one, if it is not to be a random one.
-        watch: `fill`'s.
-
-    Yields:
-        `(steps done, state, metrics)` after each dispatch, metrics stacked to `[steps of it]` on the device. The state
-        is donated to the next dispatch: copy it to keep it.
-    """
-    spread = mesh.build_local_mesh(stream.at_once)
-    dispatch = descent.steps_per_dispatch(dispatch, stream.steps, start, together=stream.group_steps)
-    state, real, keys, constants = mesh.share(spread, (state, real, keys, constants))
-    if spread is not None:
-        step = functools.partial(step, axis=mesh.AXIS)
-
-    def one(group, carry, t, batch_key, *constants):
-        return step(carry, draw(stream, group, batch_key, t, mesh.device_place(spread)), *constants)
-
-    def drawn(real, groups_key, index):
-        key, devices = jax.random.fold_in(groups_key, index), 1 if spread is None else spread.size
-        return fill_within(stream, network, real, key, devices, mesh.device_place(spread))
-
-    if dispatch % stream.group_steps == 0 and stream.networks > stream.group:
-        yield from _run_drawn(stream, drawn, one, spread, state, start, dispatch, (real, *keys, *constants))
-        return
-    if spread is not None:
-        filled = functools.partial(compilation.jit(mesh.map_lanes(drawn, spread)), real, keys[0])
-    else:
-        given = None if fixed is None else jax.tree.map(lambda leaf: leaf[None], fixed)
-
-        def filled(index):
-            return fill(stream, network, real, jax.random.fold_in(keys[0], index), given, watch)
-
-    on_lanes = mesh.map_lanes(one, spread, lanes=1, reduced=True)
-    loop = descent.Loop(lambda carry, t, group, *rest: on_lanes(group, carry, t, *rest))
-    yield from _run_filled(
-        stream, filled, functools.partial(loop.run, dispatch=dispatch), state, start, (keys[1], *constants)
-    )
-
-
-def _run_drawn(
-    stream: Stream,
-    drawn: Callable[..., Group],
-    one: Callable,
-    spread: Mesh | None,
-    state,
-    start: int,
-    dispatch: int,
-    constants: tuple,
-) -> Iterator[tuple[int, object, dict]]:
-    """`run` where the program that takes steps draws their networks, and computes features: whole groups at once."""
-    each = stream.group_steps
-
-    def all_of_group(carry, index, real, groups_key, *rest):
-        group = drawn(real, groups_key, index)
-        return descent.take(lambda carry, t: one(group, carry, t, *rest), each, carry, index * each)
-
-    loop = descent.Loop(mesh.map_lanes(all_of_group, spread, reduced=True))
-    for groups, after, metrics in loop.run(
-        state, stream.steps // each, *constants, start=start // each, dispatch=dispatch // each
-    ):
-        yield groups * each, after, jax.tree.map(lambda metric: metric.reshape(-1, *metric.shape[2:]), metrics)
-
-
-def _run_filled(
-    stream: Stream, filled: Callable[[int], Group], loop: Callable, state, position: int, constants: tuple
-) -> Iterator[tuple[int, object, dict]]:
-    """`run` from a step on, where each group is filled before its steps."""
-    while position < stream.steps:
-        index = position // stream.group_steps
-        end = min((index + 1) * stream.group_steps, stream.steps)
-        for taken in loop(state, end, filled(np.int32(index)), *constants, start=position):
-            position, state, metrics = taken
-            yield taken
-        # The next group must not be computed while this one still fills memory.
-        jax.block_until_ready(metrics)

@@ -9,6 +9,7 @@ exp(u / a) where that adds u to a: the same to first order, and always positive.
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -97,11 +98,13 @@ def judge(member: descent.State, start: Any, target: Any) -> jax.Array:
     return losses.squared_distance(member.moving, target) / losses.squared_distance(start, target)
 
 
+@functools.lru_cache(8)
 def build_unrolling(recipe: Recipe) -> unrolling.Unrolling:
     """The programs of MTT's loss and gradient."""
     return unrolling.Unrolling(lambda *given: step(*given, recipe=recipe), judge)
 
 
+@functools.cache
 def build_optimiser(rate: float, step_rate: float, momentum: float) -> optax.GradientTransformation:
     """Gradient descent of `Moving`: labels stay, and the step size stays positive."""
     moved = {

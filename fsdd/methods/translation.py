@@ -31,6 +31,7 @@ class Moving:
     labels: tuple[jax.Array, ...]
 
 
+@functools.cache
 def build_optimiser(
     translator: optax.GradientTransformation, labels: optax.GradientTransformation | None
 ) -> optax.GradientTransformation:

@@ -122,7 +122,7 @@ class Programs:
     def __init__(self, unrolling: Unrolling, inner: int, optimiser: optax.GradientTransformation):
         """So many inner steps; `optimiser` is of what moves."""
         self._unrolling, self._inner = unrolling, inner
-        self._follow = compilation.jit(lambda *given: descent.follow(*given, optimiser), donate_argnums=0)
+        self._follow = compilation.jit(compilation.bind(descent.follow, optimiser=optimiser), donate_argnums=0)
 
     def run(
         self,

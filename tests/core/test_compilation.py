@@ -29,3 +29,17 @@ def test_within_another_program_it_is_refused(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
     inner = compilation.jit(_draw)
     jax.jit(lambda key: inner(key, 1.0))(jax.random.key(0))
+
+
+def _scale(x, *, factor):
+    return factor * x
+
+
+def test_equal_bound_functions_share_a_program_and_others_do_not():
+    double = compilation.jit(compilation.bind(_scale, factor=2))
+    assert compilation.jit(compilation.bind(_scale, factor=2)) is double
+    assert compilation.jit(compilation.bind(_scale, factor=3)) is not double
+    assert compilation.jit(compilation.bind(_scale, factor=2), donate_argnums=0) is not double
+    assert double(jnp.int32(4)) == 8
+    # The key of a stored program holds the name: no address may be in it.
+    assert compilation.bind(_scale, factor=2).__name__ == "_scale"

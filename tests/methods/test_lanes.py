@@ -13,7 +13,7 @@ from fsdd.core import compilation, descent, krr, losses, synthetic_set
 from fsdd.core.synthetic_set import Mask, SyntheticSet
 from fsdd.core.whitening import Whitening, fit
 from fsdd.io.progress import compile_clock
-from fsdd.methods import distillation, lanes, nfr, optimisers, streams
+from fsdd.methods import distillation, lanes, nfr, optimisers, stream_driver, streams
 from fsdd.networks import sampling
 from fsdd.networks.convnet import ConvNet
 
@@ -246,7 +246,7 @@ def test_the_fixed_network_is_the_one_that_distils():
         kernel = draw.variables["params"]["Conv_0"]["kernel"]
         return state, {"norm": optax.tree.norm(draw.variables), "weight": kernel[0, 0, 0, 0]}
 
-    ((_, _, metrics),) = streams.run(streams.Stream(1, 1), NETWORK, real, (key, key), step, jnp.zeros(()))
+    ((_, _, metrics),) = stream_driver.run(streams.Stream(1, 1), NETWORK, real, (key, key), step, jnp.zeros(()))
     fixed = streams.fixed_network(NETWORK, key, SHAPE)
     size = sum(leaf.size for leaf in jax.tree.leaves(fixed))
     np.testing.assert_allclose(metrics["norm"][0], optax.tree.norm(fixed), **sum_tolerance(size))

@@ -13,7 +13,7 @@ import pytest
 from fsdd.core import descent
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.evaluation import training, training_recipes
-from fsdd.methods import distillation, frepo, nfr, streams, translation
+from fsdd.methods import distillation, frepo, nfr, stream_driver, translation
 from fsdd.methods.streams import Real, Stream
 from fsdd.networks.convnet import ConvNet
 from fsdd.networks.translator import Translator
@@ -37,7 +37,7 @@ def _distil(stream, start=0, state=None, dispatch=1):
     step = functools.partial(distillation.step, objective=OBJECTIVE, optimiser=optimiser)
     begun = state or descent.init(SyntheticSet(real.images[:3], real.labels[:3]), optimiser)
     keys = tuple(jax.random.split(jax.random.key(0)))
-    taken = streams.run(stream, NETWORK, real, keys, step, begun, start=start, dispatch=dispatch)
+    taken = stream_driver.run(stream, NETWORK, real, keys, step, begun, start=start, dispatch=dispatch)
     return {at: jax.device_get(state) for at, state, _ in taken}
 
 
@@ -48,7 +48,7 @@ def _translate(stream):
     variables = translation.fresh(translator, jax.random.key(1), (8, 8, 1))
     step = functools.partial(translation.step, translator=translator, objective=OBJECTIVE, optimiser=optimiser)
     keys, begun = tuple(jax.random.split(jax.random.key(0))), translation.init(variables, sources, optimiser)
-    *_, (_, state, _) = streams.run(stream, NETWORK, real, keys, step, begun, sources, dispatch=1)
+    *_, (_, state, _) = stream_driver.run(stream, NETWORK, real, keys, step, begun, sources, dispatch=1)
     return jax.device_get(state)
 
 

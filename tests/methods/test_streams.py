@@ -13,7 +13,7 @@ from fsdd import config as configs
 from fsdd.assembly import objectives
 from fsdd.core import compilation, krr
 from fsdd.io.progress import compile_clock
-from fsdd.methods import streams
+from fsdd.methods import stream_driver, streams
 from fsdd.methods.streams import Real, Stream
 from fsdd.networks.convnet import ConvNet
 
@@ -48,7 +48,9 @@ def _trace(stream, real, start=0, dispatch=1, seed=0):
         return count + 1, seen
 
     seen, position = [], start
-    taken = streams.run(stream, NETWORK, real, _keys(seed), step, jnp.int32(start), start=start, dispatch=dispatch)
+    taken = stream_driver.run(
+        stream, NETWORK, real, _keys(seed), step, jnp.int32(start), start=start, dispatch=dispatch
+    )
     for position, count, metrics in taken:  # noqa: B007
         seen.append(jax.tree.map(np.asarray, metrics))
     assert position == stream.steps == count

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.benchmarks.engine.bench import Case, program, repeated
 from experiments.benchmarks.engine.parts import DTYPES, SHAPE, Parts, start
-from fsdd.methods import streams, translation
+from fsdd.methods import stream_driver, streams, translation
 from fsdd.methods.nfr import Objective
 from fsdd.methods.streams import Real
 from fsdd.networks import sampling
@@ -42,7 +42,7 @@ def moving(parts: Parts, size: int) -> tuple[Callable, Callable, jax.Array]:
 
 
 def _stream(parts: Parts, size: int, dispatch: int, dtype: str) -> Case:
-    """`streams.run` with real features in so many bits; each call goes on where the last one ended."""
+    """`stream_driver.run` with real features in so many bits; each call goes on where the last one ended."""
     step, begin, synthetic = moving(parts, size)
     count = parts.sizes.fresh
 
@@ -51,7 +51,9 @@ def _stream(parts: Parts, size: int, dispatch: int, dtype: str) -> Case:
         keys = jax.random.key(1), jax.random.key(2)
         # Its start is donated: it must be its own.
         state = jax.tree.map(jnp.copy, begin())
-        taken = streams.run(stream, parts.network(dtype), parts.pool, keys, step, state, synthetic, dispatch=dispatch)
+        taken = stream_driver.run(
+            stream, parts.network(dtype), parts.pool, keys, step, state, synthetic, dispatch=dispatch
+        )
         next(taken)
         return lambda: [next(taken)[2] for _ in range(count // dispatch)][-1]
 

@@ -23,8 +23,6 @@ def _run(context, sets):
 
 
 def _begin(context, ipc, before):
-    import functools
-
     import jax
 
     from fsdd.core import compilation, descent
@@ -38,15 +36,12 @@ def _begin(context, ipc, before):
         settings.inner, settings.inner_optimiser, settings.inner_rate, settings.batch, settings.remat, unroll
     )
     classes = class_batches.rows_by_class(context.data.train_labels, context.data.num_classes)
-    fixed = {"objective": context.objective, "optimiser": optimiser, "inner": inner, "ipc": ipc * config.factor**2}
+    own = {"objective": context.objective, "inner": inner}
+    step = compilation.bind(bilevel.step, optimiser=optimiser, ipc=ipc * config.factor**2, **own)
     step_key, last_key = jax.random.split(context.key(STAGE.name))
     near = bilevel.choose_images(context.real, settings.batch, last_key)
-    distil = compilation.jit(functools.partial(bilevel.distil, objective=context.objective, inner=inner))
-
-    def step(state, t, key, real, classes):
-        return bilevel.step(state, jax.random.fold_in(key, t), real, classes, **fixed)
-
-    loop = descent.Loop(step)
+    distil = compilation.jit(compilation.bind(bilevel.distil, **own))
+    loop = descent.Loop(compilation.bind(descent.fold_key, step=step))
     return moves.Move(
         state=regression.init(spaces.draw_fixed(context), optimiser),
         run=lambda state, **where: loop.run(state, settings.steps, step_key, context.real, classes, **where),

@@ -77,13 +77,11 @@ def _run(context, stage, sets):
 
 
 def _begin(stage, context, ipc, before):
-    import optax
-
     from fsdd.distilling import moves
     from fsdd.methods import class_batches, gradient_matching, optimisers
 
     config, settings = context.config, context.config[stage]
-    optimiser = optimisers.hold_labels(optax.sgd(settings.rate, settings.momentum))
+    optimiser = optimisers.hold_labels(optimisers.build_sgd(settings.rate, settings.momentum))
     shared = ("distance", "batch", "policy", "network_rate", "network_batch")
     recipe = gradient_matching.Recipe(
         context.objective.network,
@@ -93,7 +91,7 @@ def _begin(stage, context, ipc, before):
         **{name: settings[name] for name in shared},
     )
     classes = class_batches.rows_by_class(context.data.train_labels, context.data.num_classes)
-    programs = gradient_matching.Programs(recipe, optimiser)
+    programs = gradient_matching.build_programs(recipe, optimiser)
 
     return moves.Move(
         state=moves.begin_set(before, optimiser),

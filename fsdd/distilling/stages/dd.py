@@ -21,8 +21,6 @@ def _run(context, sets):
 
 
 def _begin(context, ipc, before):
-    import functools
-
     import jax
     import jax.numpy as jnp
 
@@ -36,7 +34,7 @@ def _begin(context, ipc, before):
     moving = dd.init(jax.tree.map(jnp.copy, before), settings.epochs, settings.step_size)
     programs = unrolling.Programs(dd.build_unrolling(learning), len(moving.raw), optimiser)
     draw_key, step_key = jax.random.split(context.key(STAGE.name))
-    one = compilation.jit(functools.partial(dd.draw, learning=learning, count=settings.batch))
+    one = compilation.jit(compilation.bind(dd.draw, learning=learning, count=settings.batch))
 
     def draw(iteration):
         return one(jax.random.fold_in(draw_key, iteration), context.real)

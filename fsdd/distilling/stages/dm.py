@@ -17,16 +17,13 @@ def _run(context, sets):
 
 
 def _begin(context, ipc, before):
-    import jax
-    import optax
-
-    from fsdd.core import descent
+    from fsdd.core import compilation, descent
     from fsdd.distilling import moves
     from fsdd.methods import class_batches, dm, optimisers
 
     config, settings = context.config, context.config.dm
     rate = settings.rate or (10.0 if ipc >= 100 else 1.0)
-    optimiser = optimisers.hold_labels(optax.sgd(rate, settings.momentum))
+    optimiser = optimisers.hold_labels(optimisers.build_sgd(rate, settings.momentum))
     recipe = dm.Recipe(
         context.objective.network,
         settings.batch,
@@ -38,11 +35,8 @@ def _begin(context, ipc, before):
     )
     classes = class_batches.rows_by_class(context.data.train_labels, context.data.num_classes)
     given = context.key(STAGE.name), context.real, classes
-
-    def step(state, t, key, real, classes):
-        return dm.step(state, jax.random.fold_in(key, t), real, classes, recipe=recipe, optimiser=optimiser)
-
-    loop = descent.Loop(step)
+    step = compilation.bind(dm.step, recipe=recipe, optimiser=optimiser)
+    loop = descent.Loop(compilation.bind(descent.fold_key, step=step))
     return moves.Move(
         state=moves.begin_set(before, optimiser),
         run=lambda state, **where: loop.run(state, settings.steps, *given, **where),

@@ -29,7 +29,7 @@ def _begin(context, ipc, before):
     import jax
     import jax.numpy as jnp
 
-    from fsdd.core import descent, mesh
+    from fsdd.core import compilation, descent, mesh
     from fsdd.distilling import moves
     from fsdd.methods import frepo
 
@@ -44,16 +44,22 @@ def _begin(context, ipc, before):
         settings.networks_per_step,
     )
     start_key, step_key = jax.random.split(context.key(STAGE.name))
-    fixed = {"objective": context.objective, "optimiser": optimiser, "pool": pool}
-    fixed |= {"batch": settings.batch, "chunk": config.compute.chunk}
     spread = mesh.build_local_mesh(pool.at_once)
-    loop = descent.Loop(lambda state, t, real, key: frepo.step(state, jax.random.fold_in(key, t), real, **fixed))
+    step = compilation.bind(
+        frepo.step,
+        objective=context.objective,
+        optimiser=optimiser,
+        pool=pool,
+        batch=settings.batch,
+        chunk=config.compute.chunk,
+    )
+    loop = descent.Loop(compilation.bind(descent.fold_key, step=step))
     return moves.Move(
         state=frepo.init(
             jax.tree.map(jnp.copy, before), optimiser, context.objective, pool, start_key, context.data.image_shape
         ),
         run=lambda state, **where: loop.run(
-            *mesh.share(spread, (state,)), settings.steps, *mesh.share(spread, (context.real, step_key)), **where
+            *mesh.share(spread, (state,)), settings.steps, *mesh.share(spread, (step_key, context.real)), **where
         ),
         set_of=lambda state: state.moving,
         networks=lambda state: settings.pool + pool.replaced(settings.steps, state.rest.ages),

@@ -19,16 +19,15 @@ def _run(context, sets):
 
 def _begin(context, ipc, before):
     import jax.numpy as jnp
-    import optax
 
     from fsdd.distilling import moves
     from fsdd.methods import class_batches, idc, optimisers
 
     config, settings, whitening = context.config, context.config.idc, context.whitening
-    optimiser = optimisers.hold_labels(optax.sgd(settings.rate or 5e-3 * ipc / 10, settings.momentum))
+    optimiser = optimisers.hold_labels(optimisers.build_sgd(settings.rate or 5e-3 * ipc / 10, settings.momentum))
     shared = ("uses", "distance", "batch", "most", "policy", "updates", "network_rate", "weight_decay")
     shared += ("network_batch", "network_policy", "cutmix")
-    programs = idc.Programs(
+    programs = idc.build_programs(
         idc.Recipe(
             context.objective.network,
             mirror=config.mirror,

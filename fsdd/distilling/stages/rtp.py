@@ -32,8 +32,6 @@ def _run(context, sets):
 
 
 def _begin(context, ipc, before):
-    import functools
-
     import jax
     import jax.numpy as jnp
 
@@ -52,7 +50,7 @@ def _begin(context, ipc, before):
     if settings.bases:
         stored = rtp.draw_bases(start_key, settings.bases, context.data.image_shape, stored.labels)
     classes = class_batches.rows_by_class(context.data.train_labels, context.data.num_classes)
-    one = compilation.jit(functools.partial(rtp.draw, recipe=recipe))
+    one = compilation.jit(compilation.bind(rtp.draw, recipe=recipe))
 
     def draw(iteration):
         return one(jax.random.fold_in(draw_key, iteration), context.real, classes)

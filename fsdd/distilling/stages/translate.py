@@ -25,6 +25,7 @@ def _begin(context, sets):
     import jax.numpy as jnp
 
     from fsdd.assembly import translators
+    from fsdd.core import compilation
     from fsdd.distilling import moves
     from fsdd.methods import translation
 
@@ -40,7 +41,7 @@ def _begin(context, sets):
         context.folder / STAGE.name / "autoencoder",
     )
     sources, optimiser = tuple(sets[ipc] for ipc in ipcs), _build_optimiser(config, stream.steps)
-    step = functools.partial(
+    step = compilation.bind(
         translation.step,
         translator=begun.translator,
         objective=context.objective,
