@@ -25,8 +25,8 @@ def build_scorer(
         norm=settings.norm,
         initialisation=settings.initialisation,
     )
-    fields = {field.name for field in dataclasses.fields(training_recipes.Recipe)} - {"mirror", "rate"}
+    fields = {field.name for field in dataclasses.fields(training_recipes.Recipe)} - {"mirror", "rate", "ridge"}
     rate = settings.rate or step_size or _RATE
     return network, training_recipes.Recipe(
-        **{name: settings[name] for name in fields}, mirror=config.mirror, rate=rate
+        **{name: settings[name] for name in fields}, mirror=config.mirror, rate=rate, ridge=config.objective.ridge
     )

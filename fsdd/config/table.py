@@ -39,9 +39,10 @@ def _data_fields() -> dict[str, Field]:
             None,
             values.one_of(*PROTOCOLS),
             "Settings that fill what a config leaves open: those of FRePo's PyTorch or JAX code, the best of both as "
-            "measured, those for sets that will be used as plain pixels, or those of DC, of DSA and DM, of IDC, of MTT "
-            "or of RTP; by default that of the first stage: dc for dc and dd, dsa for dsa and dm, mtt for experts, "
-            "its own for idc and rtp, else recommended.",
+            "measured, the same with networks whose dense layer alone is fitted, in closed form, those for sets that "
+            "will be used as plain pixels, or those of DC, of DSA and DM, of IDC, of MTT or of RTP; by default that of "
+            "the first stage: dc for dc and dd, dsa for dsa and dm, mtt for experts, its own for idc and rtp, else "
+            "recommended.",
         ),
         "dataset": Field(
             "cifar10",
@@ -277,6 +278,12 @@ def _evaluation_fields() -> dict[str, Field]:
             by_protocol(frepo_torch="torch", frepo_jax="lecun", dc="torch"),
             values.one_of(*_INITIALISATIONS),
             "How their parameters are drawn.",
+        ),
+        "evaluate.fit": Field(
+            by_protocol(frepo_torch="train", frepo_jax="train", ridge="ridge"),
+            values.one_of("train", "ridge", "ridge_then_train"),
+            "What learns: all layers, by gradient descent; or the dense layer alone, by ridge regression in closed "
+            "form, which is what sets are distilled for; or first that, then all.",
         ),
         "evaluate.optimiser": Field(
             by_protocol(frepo_torch="adamw", frepo_jax="adam", dc="sgd"),

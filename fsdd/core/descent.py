@@ -79,7 +79,7 @@ def steps_per_dispatch(limit: int, *stops: int, together: int = 1) -> int:
     One compiled shape then serves from any of them to any other: from where a run resumes, say, to its last step. Where
     so many steps belong `together`, it is a part of them that divides them, or a multiple of them.
     """
-    whole = math.gcd(*stops)
+    whole = math.gcd(*stops) or 1
     sizes = [size for size in range(1, min(limit, whole) + 1) if whole % size == 0]
     return max(size for size in sizes if size % together == 0 or together % size == 0)
 

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import shutil
+import time
 from typing import Any
 
 import jax
@@ -128,10 +129,14 @@ class Scorer:
         numbers = ", ".join(str(index + 1) for index in indices)
         label = f"evaluate {name}, network {numbers} of {config.evaluate.networks}"
         resumable = Resumable(scratch, label, steps, config.compute.checkpoint_seconds)
-        trained = self._network, recipe, synthetic, network_keys
+        trained, began = (self._network, recipe, synthetic, network_keys), time.monotonic()
         start, state = resumable.restore(training.init(*trained))
-        steps = training.run(*trained, state, start=start, dispatch=config.compute.dispatch)
-        state = resumable.follow(steps, bar, len(indices))
+        if steps:
+            taken = training.run(*trained, state, start=start, dispatch=config.compute.dispatch)
+            state = resumable.follow(taken, bar, len(indices))
+        else:
+            jax.block_until_ready(state)
+            resumable.seconds = time.monotonic() - began
         for index, result in zip(indices, self._results(state, resumable), strict=True):
             workdir.write(folder / f"network{index}.json", result)
         resumable.discard()

@@ -1,7 +1,9 @@
-"""What every accuracy means: fresh networks trained on a synthetic set, scored on the whole test split.
+"""What every accuracy means: fresh networks that learn a synthetic set, scored on the whole test split.
 
-Accuracy is the last step's. Networks train one after another or several at once, spread over the devices of the host
-and under `vmap` on each; the same keys give the same networks, batches and augmentations either way.
+Accuracy is the last step's. A recipe may fit the dense layer in closed form, before all layers train or in place of
+that: sets that were distilled in random networks are worth most so. Networks train one after another or several at
+once, spread over the devices of the host and under `vmap` on each; the same keys give the same networks, batches and
+augmentations either way.
 """
 
 import functools
@@ -24,11 +26,11 @@ class Programs(NamedTuple):
     """The compiled programs of training and scoring, shared by all networks and sets of one kind.
 
     Attributes:
-        init: keys `[k]` to fresh networks in training, `[k, ...]` in every leaf.
+        init: `(keys [k], synthetic)` to networks before their first step, `[k, ...]` in every leaf.
         loop: training steps; their constants are training keys `[k]` and the synthetic set.
     """
 
-    init: Callable[[jax.Array], descent.State]
+    init: Callable[[jax.Array, SyntheticSet], descent.State]
     loop: descent.Loop
 
 
@@ -38,10 +40,15 @@ def programs(network: nn.Module, recipe: Recipe, images: int, image_shape: tuple
 
     They are made once: sets of one size, and networks that differ by their key alone, share them.
     """
-    optimiser = build_optimiser(recipe, steps_of(recipe, images), epoch_steps(recipe, images))
+    # Where nothing trains, what would never takes a step.
+    optimiser = build_optimiser(recipe, max(steps_of(recipe, images), 1), epoch_steps(recipe, images))
 
-    def start(key):
-        return regression.init(sampling.sample(network, jax.random.fold_in(key, 0), image_shape), optimiser)
+    def start(key, synthetic):
+        drawn = sampling.sample(network, jax.random.fold_in(key, 0), image_shape)
+        if recipe.fit != "train":
+            seen = synthetic.mirrored() if recipe.mirror else synthetic
+            drawn = regression.fit_head(drawn, seen, network=network, ridge=recipe.ridge)
+        return regression.init(drawn, optimiser)
 
     def one(state, index, key, synthetic):
         batch_key, augment_key = jax.random.split(jax.random.fold_in(key, index))
@@ -67,8 +74,8 @@ def _programs_for(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet) -
 
 
 def init(network: nn.Module, recipe: Recipe, synthetic: SyntheticSet, keys: jax.Array) -> descent.State:
-    """Fresh networks, one a key `[k]`, as `regression.init`; every leaf has a leading `[k]`."""
-    return _programs_for(network, recipe, synthetic).init(keys)
+    """Networks before their first step, one a key `[k]`, as `regression.init`; every leaf has a leading `[k]`."""
+    return _programs_for(network, recipe, synthetic).init(keys, synthetic)
 
 
 def variables(state: descent.State) -> sampling.Variables:

@@ -1,4 +1,4 @@
-"""How networks are trained on a synthetic set to score it: for how long, by what, at which rates."""
+"""How networks learn a synthetic set to score it: which layers, for how long, by what, at which rates."""
 
 import dataclasses
 import math
@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fsdd.core import losses
+from fsdd.core import krr, losses
 from fsdd.methods import optimisers
 
 # FRePo's table of lengths by number of synthetic images; between its entries we interpolate in logarithms.
 STEPS = {10: 1_000, 100: 2_000, 400: 5_000, 500: 5_000, 1_000: 10_000, 2_000: 40_000, 5_000: 40_000}
 LOSSES = ("squared", "cross_entropy")
+FITS = ("train", "ridge", "ridge_then_train")
 SCHEDULES = ("warmup_cosine", "warmup_times_cosine", "drop", "two_drops", "constant")
 OPTIMISERS = (*optimisers.OPTIMISERS, "sgd")
 MOMENTUM = 0.9
@@ -41,6 +42,9 @@ class Recipe:
         length: one of `LENGTHS`.
         epochs: 0 takes FRePo's `length`.
         cutmix: the probability that images of a step are mixed, after they have been augmented.
+        fit: one of `FITS`: all layers learn by gradient descent; or the dense layer alone, in closed form; or first
+            that and then all.
+        ridge: the regulariser of that closed form, relative to the mean of the Gram matrix's diagonal.
     """
 
     optimiser: str = "adamw"
@@ -56,6 +60,8 @@ class Recipe:
     length: str = "epochs"
     epochs: int = 0
     cutmix: float = 0.0
+    fit: str = "train"
+    ridge: float = krr.RIDGE
 
     @property
     def loss_function(self) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -74,8 +80,10 @@ def steps_of(recipe: Recipe, images: int) -> int:
     """Training steps of a recipe for a synthetic set of so many images.
 
     An epoch is as many batches as the set fills. (Those of the codes are of a random order of the set; here each is
-    drawn anew.) FRePo's PyTorch code takes one epoch more than its table says.
+    drawn anew.) FRePo's PyTorch code takes one epoch more than its table says. A closed form takes none.
     """
+    if recipe.fit == "ridge":
+        return 0
     if recipe.steps or (recipe.length == "steps" and not recipe.epochs):
         return recipe.steps or default_length(images)
     return (recipe.epochs or default_length(images) + 1) * epoch_steps(recipe, images)

@@ -8,9 +8,10 @@ def describe(results: dict[str, Any], folder: pathlib.Path) -> list[str]:
     """Lines on what is in `results.json`, and on where it is."""
     lines = [_describe_stage(stage, result, folder) for stage, result in results["stages"].items()]
     for result in results["evaluations"]:
+        learned = f"{result['steps']} steps" if result["steps"] else "dense layer in closed form"
         lines.append(
             f"accuracy of {result['stage']}: {spread(result['mean'], result['std'])} % ({result['networks']} x "
-            f"{result['architecture']} of width {result['width']}, {result['steps']} steps)"
+            f"{result['architecture']} of width {result['width']}, {learned})"
         )
         lines += _describe_classes(result)
     # Pre-training leaves a translator instead.

@@ -1,13 +1,21 @@
-"""A network moves: it learns a synthetic set's labels from its images, as in evaluation and in FRePo's pool."""
+"""A network learns a synthetic set's labels from its images, as in evaluation and in FRePo's pool.
+
+By gradient descent it moves; its dense layer alone is also found in closed form.
+"""
 
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import optax
 
-from fsdd.core import descent, losses
-from fsdd.networks import sampling
+from fsdd.core import chunks, descent, krr, losses
+from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.networks import layers, sampling
+
+# Images that pass a network at once.
+CHUNK = 500
 
 
 def init(variables: sampling.Variables, optimiser: optax.GradientTransformation) -> descent.State:
@@ -19,6 +27,26 @@ def init(variables: sampling.Variables, optimiser: optax.GradientTransformation)
 def variables(state: descent.State) -> sampling.Variables:
     """The network's variables."""
     return {"params": state.moving, **state.rest}
+
+
+def fit_head(
+    variables: sampling.Variables, synthetic: SyntheticSet, *, network: nn.Module, ridge: float = krr.RIDGE
+) -> sampling.Variables:
+    """The network with the ridge head that a set has in it (Eq. 2) as its dense layer; all else is as it was.
+
+    Args:
+        variables: of the network.
+        synthetic: what is fitted, images as networks see them.
+        network: the architecture.
+        ridge: `krr.ridge_head`'s.
+    """
+    features = chunks.map_chunks_within(
+        lambda rows: sampling.features(network, variables, synthetic.images[rows]), jnp.arange(len(synthetic)), CHUNK
+    )
+    head = krr.ridge_head(features, synthetic.labels.astype(features.dtype), ridge)
+    dense = variables["params"][layers.HEAD]
+    fitted = {"kernel": head.astype(dense["kernel"].dtype), "bias": jnp.zeros_like(dense["bias"])}
+    return variables | {"params": variables["params"] | {layers.HEAD: fitted}}
 
 
 def step(

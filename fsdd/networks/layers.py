@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from fsdd.networks import convolutions
 
 INITIALISATIONS = ("lecun", "torch")
+# What Flax calls the dense layer in the parameters of every architecture.
+HEAD = "Dense_0"
 NORMS = ("none", "batch", "instance")
 
 

@@ -30,6 +30,7 @@ AS_LEARNED = {
     "evaluate.batch": 500,
     "evaluate.epochs": 0,
     "evaluate.cutmix": 0.0,
+    "evaluate.fit": "train",
 }
 TORCH = AS_LEARNED | {
     "network.initialisation": "torch",
@@ -108,6 +109,7 @@ RTP = DC | {
     "evaluate.epochs": 300,
 }
 PROTOCOLS = {"frepo_torch": TORCH, "frepo_jax": JAX, "recommended": BEST, "plain_pixels": PLAIN}
+PROTOCOLS |= {"ridge": BEST | {"evaluate.fit": "ridge"}}
 PROTOCOLS |= {"dc": DC, "dsa": DSA, "idc": IDC, "mtt": MTT, "rtp": RTP}
 
 

@@ -48,6 +48,7 @@ CHOICES = {
     "evaluate.initialisation": layers.INITIALISATIONS,
     "evaluate.architecture": architectures.ARCHITECTURES,
     "whitening.kind": whitening.KINDS,
+    "evaluate.fit": training_recipes.FITS,
     "evaluate.loss": training_recipes.LOSSES,
     "evaluate.schedule": training_recipes.SCHEDULES,
     "evaluate.length": training_recipes.LENGTHS,

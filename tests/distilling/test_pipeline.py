@@ -178,6 +178,26 @@ def test_the_api_scores_a_stored_set_as_its_run_did(finished):
     assert min(scored) > 30 and scored[0] != scored[1]
 
 
+def test_a_dense_layer_in_closed_form_is_scored_again_in_a_finished_run_and_through_the_api(finished, tmp_path):
+    folder, results = finished
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    config = _config(**{"evaluate.fit": "ridge", "evaluate.stages": (), "evaluate.networks": 2})
+    scored = runs.run(config, again)["evaluations"][-1]
+    assert (scored["steps"], scored["recipe"]["fit"]) == (0, "ridge")
+    assert scored["accuracies"] != results["evaluations"][-1]["accuracies"]
+    assert any(
+        "dense layer in closed form" in line
+        for line in report.describe(json.loads((again / "results.json").read_text()), again)
+    )
+    data, saved = sources.load("digits"), stored_files.load(again)
+    found = fsdd.evaluate(saved, data.test_images, data.test_labels)
+    np.testing.assert_allclose(found, scored["accuracies"], atol=0.006)
+    assert min(found) > 30
+    classifier = fsdd.train(saved)
+    assert np.mean(classifier.predict(data.test_images) == data.test_labels) == pytest.approx(found[0] / 100)
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "fields", "words"),
     [

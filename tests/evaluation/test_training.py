@@ -143,6 +143,63 @@ def test_training_is_adam_on_the_loss(synthetic, name, loss_of):
         np.testing.assert_allclose(one[0], wanted, rtol=1e-4, atol=1e-6)
 
 
+def _ridge_logits(variables, synthetic, images, ridge):
+    """Of a ridge head on the images and their mirror images, in float64: w = F^T (F F^T + lambda I)^-1 Y."""
+    both, labels = synthetic.mirrored().images, np.tile(synthetic.labels, (2, 1)).astype(np.float64)
+    known, seen = (np.asarray(sampling.features(NETWORK, variables, one), np.float64) for one in (both, images))
+    gram = known @ known.T
+    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
+    return seen @ known.T @ np.linalg.solve(gram, labels)
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 0.3])
+def test_a_dense_layer_in_closed_form_is_the_ridge_head_in_a_network_that_nothing_else_moved(synthetic, ridge):
+    recipe, keys = dataclasses.replace(PLAIN, fit="ridge", ridge=ridge), jax.random.split(jax.random.key(3), 2)
+    assert training_recipes.steps_of(recipe, 6) == training_recipes.steps_of(recipe, 5_000) == 0
+    many = training.variables(training.train(NETWORK, recipe, synthetic, keys))
+    images = jnp.asarray(np.random.default_rng(5).normal(size=(40, 8, 8, 1)), jnp.float32)
+    for index, key in enumerate(keys):
+        found = jax.tree.map(lambda leaf, index=index: leaf[index], many)
+        drawn = sampling.sample(NETWORK, jax.random.fold_in(key, 0), (8, 8, 1))
+        for layer in ("Conv_0", "Conv_1"):
+            np.testing.assert_allclose(found["params"][layer]["kernel"], drawn["params"][layer]["kernel"], rtol=1e-6)
+        wanted = _ridge_logits(drawn, synthetic, images, ridge)
+        logits = NETWORK.apply(found, images).logits
+        np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    classes = np.argmax(wanted, -1)
+    assert training.score(NETWORK, many, np.asarray(images), classes)[1] == 1.0
+
+
+def test_a_network_may_begin_with_that_layer_and_then_train_whole(synthetic):
+    recipe, key = dataclasses.replace(PLAIN, fit="ridge_then_train", steps=3), jax.random.key(3)[None]
+    fresh = training.init(NETWORK, recipe, synthetic, key)
+    fitted = training.train(NETWORK, dataclasses.replace(recipe, fit="ridge"), synthetic, key)
+    for one, other in zip(*map(jax.tree.leaves, (fresh.moving, fitted.moving)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    trained = training.train(NETWORK, recipe, synthetic, key)
+    assert all((a != b).any() for a, b in zip(*map(jax.tree.leaves, (trained.moving, fitted.moving)), strict=True))
+
+
+def test_without_mirror_images_a_ridge_head_sees_none(synthetic):
+    key = jax.random.key(3)[None]
+    both, one = (
+        training.train(NETWORK, dataclasses.replace(PLAIN, fit="ridge", mirror=mirror), synthetic, key).moving
+        for mirror in (True, False)
+    )
+    assert (both["Dense_0"]["kernel"] != one["Dense_0"]["kernel"]).any()
+    exact = NETWORK.apply(
+        training.variables(
+            jax.tree.map(
+                lambda leaf: leaf[0],
+                training.init(NETWORK, dataclasses.replace(PLAIN, fit="ridge", mirror=False), synthetic, key),
+            )
+        ),
+        synthetic.images,
+    ).logits
+    # Six images in 16 features: the head passes through their labels.
+    np.testing.assert_allclose(exact, synthetic.labels, atol=1e-3)
+
+
 @pytest.mark.slow
 def test_together_alone_scanned_or_resumed_it_is_the_same_network(synthetic):
     recipe, keys = dataclasses.replace(PLAIN, policy="dsa"), jax.random.split(jax.random.key(0), 2)
