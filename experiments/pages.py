@@ -12,7 +12,7 @@ from experiments import cells, records
 from experiments.benchmarks import caching, convolutions, factoring, halves, iterations, memory, precision, steps
 from experiments.benchmarks.engine import bench
 from experiments.paper import figure4c, figure5, table2, table3, table4
-from experiments.studies import pretraining, scale, side_by_side, sweeps, unseen
+from experiments.studies import pretraining, recipes, scale, side_by_side, sweeps, unseen
 
 _SWEEPS = ("one_net", "adaptation", "refine")
 
@@ -28,6 +28,7 @@ TABLES = {
     "figure5": lambda: figure5.markdown(records.load("figure5_cpu")),
     "sweeps": lambda: sweeps.markdown([row for name in _SWEEPS for row in records.load(name)]),
     "frontier": sweeps.frontier_table,
+    "recipes": recipes.markdown,
     "plain": sweeps.plain_table,
     "unseen": unseen.markdown,
     "scale": scale.markdown,
