@@ -1,11 +1,15 @@
-"""Ways of refining at CIFAR-10, one image per class: starts, rates, optimisers and uses, in the very same networks.
+"""Ways of refining at CIFAR-10, one image per class: starts, rates and uses, in the same networks.
 
     python -m experiments.studies.recipes --rows base long --starts 5 --data_dir ~/tensorflow_datasets
 
 The networks are drawn, and the features of their real images computed, once for all rows and starts. A tenth of the
 training images is kept back, and nothing else sees it: on it a set is judged, as it starts, after `1 Net` and refined,
-by ridge heads in networks that nothing moved in, which takes seconds. No test image is looked at. What is in
-results/recipes.json is not run again; the sets lie under `--root`.
+by ridge heads in networks that nothing moved in, which takes seconds. What is in results/recipes.json is not run again;
+the sets lie under `--root`.
+
+    python -m experiments.studies.recipes --score base --starts 5 --data_dir ~/tensorflow_datasets
+
+scores the sets of a row on the test split, once, by each of the ways in which networks learn a set.
 """
 
 import argparse
@@ -23,17 +27,20 @@ import scipy.stats
 from experiments import records
 from experiments.studies import held_out, side_by_side
 from fsdd import config as configs
-from fsdd.assembly import environment, keys
+from fsdd.assembly import environment, keys, real_sets, scorers
 from fsdd.core import compilation, descent, synthetic_set
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.distilling import context as contexts
 from fsdd.distilling import moves, starts
 from fsdd.distilling.context import Context
 from fsdd.distilling.stages import distill
+from fsdd.evaluation import training
 from fsdd.io import progress, provenance, synthetic_files, workdir
 from fsdd.methods import distillation, optimisers, streams
 
 NETWORKS = 125
+# Protocols, each with the networks that learn a set by it.
+FITS = {"ridge": 3, "ridge_then_train": 1, "recommended": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,29 +50,26 @@ class Way:
     Attributes:
         title: what the table says.
         one_net: steps of `1 Net`, by Adam on batches of 512; 0 is none.
-        noise: whether it starts as standard normal noise instead of real images.
-        optimiser: of refinement.
-        rate: its learning rate, which falls to a tenth along a cosine.
-        networks: how many it moves over, of `NETWORKS`.
-        uses: how many steps each serves.
+        rate: LAMB's in refinement, where it falls along a cosine.
+        final: what it falls to, as a part of itself.
+        uses: how many steps each network serves.
     """
 
     title: str
     one_net: int = 60
-    noise: bool = False
-    optimiser: str = "lamb"
     rate: float = 3e-3
-    networks: int = NETWORKS
+    final: float = 0.1
     uses: int = 8
 
 
 WAYS = {
-    "base": Way("`1 Net`, then 125 networks, 8 uses each"),
-    "no_one_net": Way("without `1 Net`", one_net=0),
-    "rate10": Way("rate 1e-2 instead of 3e-3", rate=1e-2),
-    "noise": Way("from noise, without `1 Net`, rate 1e-2", one_net=0, noise=True, rate=1e-2),
-    "adam": Way("Adam at 3e-2 instead of LAMB", optimiser="adam", rate=0.03),
-    "uses16": Way("16 uses each, rate 5e-3", uses=16, rate=5e-3),
+    "base": Way("`1 Net`, then 125 networks, 8 uses each, by LAMB at 3e-3"),
+    "rate10": Way("at 1e-2", rate=1e-2),
+    "rate15": Way("at 1.5e-2, down to a hundredth of it", rate=1.5e-2, final=0.01),
+    "rate30": Way("at 3e-2", rate=3e-2),
+    "real": Way("without `1 Net`", one_net=0),
+    "real_rate20": Way("without `1 Net`, at 2e-2", one_net=0, rate=2e-2),
+    "real_rate20_uses12": Way("without `1 Net`, at 2e-2, 12 uses each", one_net=0, rate=2e-2, uses=12),
 }
 
 
@@ -93,10 +97,10 @@ class Networks:
 
     def refine(self, before: SyntheticSet, way: Way, key: jax.Array) -> SyntheticSet:
         """Refinement."""
-        held = min(way.networks, len(self._many.labels))
+        held = len(self._many.labels)
         stream = streams.Stream(held, way.uses, group=held)
-        optimiser = optimisers.build(way.optimiser, optimisers.cosine(way.rate, stream.steps))
-        return self._move(before, stream, jax.tree.map(lambda leaf: leaf[:held], self._many), optimiser, key)
+        optimiser = optimisers.build("lamb", optimisers.cosine(way.rate, stream.steps, way.final))
+        return self._move(before, stream, self._many, optimiser, key)
 
     def _move(
         self,
@@ -122,27 +126,45 @@ def _step(state, t, group, key, *, stream, step):
     return step(state, streams.draw(stream, group, key, t))
 
 
-def build_context(arguments: argparse.Namespace) -> Context:
-    """Data, whitening and objective of the default recipe, a tenth of the training images kept back."""
+def build_config(arguments: argparse.Namespace, **fields: Any) -> configs.Resolved:
+    """The default recipe, with the `1 Net` of few steps."""
     config = importlib.import_module("configs.cifar10_ipc1").get_config()
-    fields = {"validation_fraction": 0.1, "data_dir": arguments.data_dir, "distill.batch": 512}
+    fields |= {"data_dir": arguments.data_dir, "distill.batch": 512}
     if arguments.smoke:
-        fields |= {"dataset": "digits", "network.width": 4}
+        fields |= {"dataset": "digits", "network.width": 4, "evaluate.steps": 4}
     config.update_from_flattened_dict(fields)
-    return contexts.prepare(configs.resolve(config), arguments.root)
+    return configs.resolve(config)
+
+
+def build_context(arguments: argparse.Namespace) -> Context:
+    """Data, whitening and objective, a tenth of the training images kept back."""
+    return contexts.prepare(build_config(arguments, validation_fraction=0.1), arguments.root)
 
 
 def measure(networks: Networks, context: Context, way: Way, seed: int) -> tuple[SyntheticSet, dict[str, Any]]:
     """The refined set, and what the judge says of it and of what it was before."""
     synthetic = starts.choose_start(side_by_side.reseed(context, seed), 1)
-    if way.noise:
-        synthetic = synthetic.replace(images=jax.random.normal(jax.random.key(seed), synthetic.images.shape))
     row = {"start": networks.judge(synthetic)}
     if way.one_net:
         synthetic = networks.distil(synthetic, way.one_net, jax.random.key(seed + 7))
         row["one_net"] = networks.judge(synthetic)
     synthetic = networks.refine(synthetic, way, jax.random.key(seed + 11))
     return synthetic, row | {"refined": networks.judge(synthetic)}
+
+
+def score(
+    context: Context, arguments: argparse.Namespace, images: jax.Array, classes: np.ndarray, seed: int, protocol: str
+) -> list[float]:
+    """Accuracies in percent, on whitened test images, of networks that learn a stored set by a protocol."""
+    synthetic, found = synthetic_files.read_set(arguments.root / "sets" / f"{arguments.score}_{seed}.npz"), []
+    config = build_config(arguments, **{"evaluate.protocol": protocol})
+    network, recipe = scorers.build_scorer(config, context.data.num_classes)
+    for index in range(FITS[protocol]):
+        key = keys.scoring_key(seed, index)[None]
+        state = training.train(network, recipe, synthetic, key, config.compute.dispatch)
+        share = training.score(network, training.variables(state), images, classes, chunk=500)[0]
+        found.append(round(100 * float(share), 2))
+    return found
 
 
 def markdown() -> str:
@@ -159,7 +181,21 @@ def markdown() -> str:
             lines.append([way.title, len(own), spread, "" if name == "base" else _paired(gains)])
     told = _correlations([row for row in found["rows"] if row["row"] == "base"])
     head = ["way", "starts", "ridge accuracy (%)", "against the first"]
-    return "\n\n".join([records.table(head, lines), *told, f"{found['device']}."])
+    return "\n\n".join([records.table(head, lines), *told, *_scores(found.get("scores", [])), f"{found['device']}."])
+
+
+def _scores(scores: list[dict[str, Any]]) -> list[str]:
+    """How the sets of a row score on the test split by each protocol: means over starts of means over networks."""
+    lines = []
+    for row in dict.fromkeys(one["row"] for one in scores):
+        for protocol, count in FITS.items():
+            own = [one for one in scores if (one["row"], one["protocol"]) == (row, protocol)]
+            means = [np.mean(one["accuracies"]) for one in own]
+            if means:
+                spread = f"{np.mean(means):.1f} ± {np.std(means, ddof=1):.1f}" if len(means) > 1 else f"{means[0]:.1f}"
+                lines.append([WAYS[row].title, protocol, count, len(means), spread])
+    head = ["way", "protocol of evaluation", "networks", "starts", "accuracy on the test split (%)"]
+    return [records.table(head, lines)] if lines else []
 
 
 def _paired(gains: list[float]) -> str:
@@ -184,6 +220,7 @@ def main() -> None:
     """Measure what is missing, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m experiments.studies.recipes")
     parser.add_argument("--rows", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--score", choices=WAYS, help="score the sets of this row instead")
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--data_dir")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs/recipes"))
@@ -191,19 +228,41 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="few narrow networks on digits, which say nothing")
     arguments = parser.parse_args()
     environment.prepare()
-    rows = (records.read(arguments.out) or {"rows": []})["rows"]
-    wanted = [(name, seed) for seed in range(arguments.starts) for name in arguments.rows]
-    missing = [pair for pair in wanted if not records.find(rows, row=pair[0], seed=pair[1])]
-    if missing:
-        context = build_context(arguments)
-        networks = Networks(context, 2 if arguments.smoke else NETWORKS)
-        for name, seed in missing:
-            synthetic, row = measure(networks, context, WAYS[name], seed)
-            synthetic_files.write_set(arguments.root / "sets" / f"{name}_{seed}.npz", synthetic)
-            rows.append({"row": name, "seed": seed} | row)
-            print(f"{name}, start {seed}: {row['refined']}", flush=True)
-            workdir.write(arguments.out, {"rows": rows} | provenance.summary())
+    found = records.read(arguments.out) or {"rows": [], "scores": []}
+    (_score_missing if arguments.score else _measure_missing)(arguments, found)
     print(markdown())
+
+
+def _measure_missing(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
+    wanted = [(name, seed) for seed in range(arguments.starts) for name in arguments.rows]
+    missing = [pair for pair in wanted if not records.find(found["rows"], row=pair[0], seed=pair[1])]
+    if not missing:
+        return
+    context = build_context(arguments)
+    networks = Networks(context, 2 if arguments.smoke else NETWORKS)
+    for name, seed in missing:
+        synthetic, row = measure(networks, context, WAYS[name], seed)
+        synthetic_files.write_set(arguments.root / "sets" / f"{name}_{seed}.npz", synthetic)
+        found["rows"].append({"row": name, "seed": seed} | row)
+        print(f"{name}, start {seed}: {row['refined']}", flush=True)
+        workdir.write(arguments.out, found | provenance.summary())
+
+
+def _score_missing(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
+    scored = found.setdefault("scores", [])
+    pairs = [
+        {"row": arguments.score, "protocol": one, "seed": seed} for one in FITS for seed in range(arguments.starts)
+    ]
+    missing = [pair for pair in pairs if not records.find(scored, **pair)]
+    if not missing:
+        return
+    context, data = build_context(arguments), real_sets.load_target_set(build_config(arguments))
+    images = jnp.asarray(context.whitening.apply(data.test_images))
+    for pair in missing:
+        given = context, arguments, images, data.test_labels, pair["seed"], pair["protocol"]
+        scored.append(pair | {"accuracies": score(*given)})
+        print(", ".join(map(str, scored[-1].values())), flush=True)
+        workdir.write(arguments.out, found | provenance.summary())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ PROTOCOLS = {
     "frepo_torch": None,
     "frepo_jax": None,
     "recommended": "frepo_jax",
+    "ridge_then_train": "recommended",
     "ridge": "recommended",
     "plain_pixels": "recommended",
     "dc": "plain_pixels",

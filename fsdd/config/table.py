@@ -39,10 +39,10 @@ def _data_fields() -> dict[str, Field]:
             None,
             values.one_of(*PROTOCOLS),
             "Settings that fill what a config leaves open: those of FRePo's PyTorch or JAX code, the best of both as "
-            "measured, the same with networks whose dense layer alone is fitted, in closed form, those for sets that "
-            "will be used as plain pixels, or those of DC, of DSA and DM, of IDC, of MTT or of RTP; by default that of "
-            "the first stage: dc for dc and dd, dsa for dsa and dm, mtt for experts, its own for idc and rtp, else "
-            "recommended.",
+            "measured, the same with networks whose dense layer is fitted in closed form, before all layers train or "
+            "in place of that, those for sets that will be used as plain pixels, or those of DC, of DSA and DM, of "
+            "IDC, of MTT or of RTP; by default that of the first stage: dc for dc and dd, dsa for dsa and dm, mtt for "
+            "experts, its own for idc and rtp, else recommended.",
         ),
         "dataset": Field(
             "cifar10",
@@ -280,7 +280,7 @@ def _evaluation_fields() -> dict[str, Field]:
             "How their parameters are drawn.",
         ),
         "evaluate.fit": Field(
-            by_protocol(frepo_torch="train", frepo_jax="train", ridge="ridge"),
+            by_protocol(frepo_torch="train", frepo_jax="train", ridge_then_train="ridge_then_train", ridge="ridge"),
             values.one_of("train", "ridge", "ridge_then_train"),
             "What learns: all layers, by gradient descent; or the dense layer alone, by ridge regression in closed "
             "form, which is what sets are distilled for; or first that, then all.",
@@ -291,7 +291,7 @@ def _evaluation_fields() -> dict[str, Field]:
             "Their optimiser; sgd has momentum 0.9.",
         ),
         "evaluate.rate": Field(
-            by_protocol(frepo_torch=3e-4, frepo_jax=3e-4, dc=0.01, mtt=0.0),
+            by_protocol(frepo_torch=3e-4, frepo_jax=3e-4, ridge_then_train=1e-4, dc=0.01, mtt=0.0),
             values.number(0, MOST_RATE),
             "Their peak learning rate; 0 is the step size that MTT learned with the set, 0.01 for a set without one.",
         ),

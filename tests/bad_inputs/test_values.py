@@ -11,7 +11,7 @@ VALUES = {
     "seed is too large": ([f"seed={2**32}"], ["config.seed is 4294967296", "to 4294967295"]),
     "unknown protocol": (
         ["protocol=keras"],
-        ["config.protocol is 'keras'", "frepo_torch, frepo_jax, recommended, ridge, plain_pixels"],
+        ["config.protocol is 'keras'", "frepo_torch, frepo_jax, recommended, ridge_then_train, ridge, plain_pixels"],
     ),
     "unknown optimiser": (["distill.optimiser=sgd"], ["config.distill.optimiser is 'sgd'", "adam", "lamb"]),
     "rate is zero": (["distill.rate=0"], ["config.distill.rate is 0", "above 0"]),

@@ -110,6 +110,7 @@ RTP = DC | {
 }
 PROTOCOLS = {"frepo_torch": TORCH, "frepo_jax": JAX, "recommended": BEST, "plain_pixels": PLAIN}
 PROTOCOLS |= {"ridge": BEST | {"evaluate.fit": "ridge"}}
+PROTOCOLS["ridge_then_train"] = BEST | {"evaluate.fit": "ridge_then_train", "evaluate.rate": 1e-4}
 PROTOCOLS |= {"dc": DC, "dsa": DSA, "idc": IDC, "mtt": MTT, "rtp": RTP}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import cells, sweep
-from experiments.studies import held_out, scale, ship, unseen
+from experiments.studies import held_out, recipes, scale, ship, unseen
 from experiments.sweep import Row
 from fsdd import api
 from fsdd import config as configs
@@ -145,3 +145,38 @@ def test_a_translator_s_card_has_the_rows_of_its_own_scale():
         assert card["cifar10_ipc1"] == ship.evaluated(one, 1)
         mean = cells.score(cells.get(cells.load(one), "with_adaptation", "cifar10", 1))["mean"]
         assert card["cifar10_ipc1"]["with_adaptation"].startswith(f"{mean:.1f} +- ")
+
+
+def test_ways_of_refining_are_compared_start_by_start(monkeypatch):
+    def row(name, seed, start, refined):
+        judged = {"start": start, "one_net": 2 * start, "refined": refined}
+        return {"row": name, "seed": seed} | {stage: {"accuracy": value} for stage, value in judged.items()}
+
+    base = [row("base", seed, 10.0 + seed, 40.0 + 2 * seed) for seed in range(5)]
+    others = [row("rate10", 1, 11.0, 43.0), row("rate10", 3, 13.0, 49.0), row("rate30", 0, 10.0, 39.5)]
+    score = {"row": "base", "protocol": "ridge"}
+    scores = [score | {"seed": seed, "accuracies": [40.0, 44.0 + seed]} for seed in (0, 1)]
+    found = {"rows": base + others, "scores": scores, "device": "cpu"}
+    monkeypatch.setattr(recipes.records, "load", lambda name: found)
+    lines = recipes.markdown().splitlines()
+    assert "| `1 Net`, then 125 networks, 8 uses each, by LAMB at 3e-3 | 5 | 44.0 (40.0 to 48.0) |  |" in lines
+    # Gains of 1 and 3 over the same starts: 2, and a standard error of sqrt(2) / sqrt(2).
+    assert "| at 1e-2 | 2 | 46.0 (43.0 to 49.0) | +2.0 ± 1.0 |" in lines
+    assert "| at 3e-2 | 1 | 39.5 (39.5 to 39.5) | -0.5 |" in lines
+    assert any(line.endswith("as it starts +1.00 (p = 0.00), after `1 Net` +1.00 (p = 0.00).") for line in lines)
+    # Means over networks are 42 and 42.5.
+    assert "| `1 Net`, then 125 networks, 8 uses each, by LAMB at 3e-3 | ridge | 3 | 2 | 42.2 ± 0.4 |" in lines
+
+
+@pytest.mark.whole
+def test_a_way_of_refining_is_measured_once_and_its_sets_are_scored(tmp_path, monkeypatch, capsys):
+    folder, out = tmp_path / "root", tmp_path / "recipes.json"
+    common = ["recipes", "--smoke", "--starts=1", f"--root={folder}", f"--out={out}"]
+    for more in (["--rows", "base", "real"], ["--rows", "base", "real"], ["--score=real"]):
+        monkeypatch.setattr("sys.argv", [*common, *more])
+        recipes.main()
+    assert capsys.readouterr().out.count("base, start 0") == 1
+    found = json.loads(out.read_text())
+    assert [(row["row"], row["seed"]) for row in found["rows"]] == [("base", 0), ("real", 0)]
+    assert set(found["rows"][0]) == {"row", "seed", "start", "one_net", "refined"} and "one_net" not in found["rows"][1]
+    assert {one["protocol"]: len(one["accuracies"]) for one in found["scores"]} == recipes.FITS
