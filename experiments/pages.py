@@ -29,6 +29,7 @@ TABLES = {
     "sweeps": lambda: sweeps.markdown([row for name in _SWEEPS for row in records.load(name)]),
     "frontier": sweeps.frontier_table,
     "recipes": recipes.markdown,
+    "recipe_scores": recipes.score_table,
     "plain": sweeps.plain_table,
     "unseen": unseen.markdown,
     "scale": scale.markdown,

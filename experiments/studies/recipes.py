@@ -40,6 +40,11 @@ from fsdd.methods import distillation, optimisers, streams
 
 NETWORKS = 125
 # Protocols, each with the networks that learn a set by it.
+LEARNS = {
+    "ridge": "the dense layer of a random network, in closed form",
+    "ridge_then_train": "that, then all layers",
+    "recommended": "all layers, from a random start",
+}
 FITS = {"ridge": 3, "ridge_then_train": 1, "recommended": 1}
 
 
@@ -181,21 +186,20 @@ def markdown() -> str:
             lines.append([way.title, len(own), spread, "" if name == "base" else _paired(gains)])
     told = _correlations([row for row in found["rows"] if row["row"] == "base"])
     head = ["way", "starts", "ridge accuracy (%)", "against the first"]
-    return "\n\n".join([records.table(head, lines), *told, *_scores(found.get("scores", [])), f"{found['device']}."])
+    return "\n\n".join([records.table(head, lines), *told, f"{found['device']}."])
 
 
-def _scores(scores: list[dict[str, Any]]) -> list[str]:
-    """How the sets of a row score on the test split by each protocol: means over starts of means over networks."""
-    lines = []
+def score_table() -> str:
+    """How the sets of a row score on the test split by each protocol: over starts, means over networks."""
+    scores, lines = (records.load("recipes") or {}).get("scores", []), []
     for row in dict.fromkeys(one["row"] for one in scores):
         for protocol, count in FITS.items():
             own = [one for one in scores if (one["row"], one["protocol"]) == (row, protocol)]
             means = [np.mean(one["accuracies"]) for one in own]
             if means:
                 spread = f"{np.mean(means):.1f} ± {np.std(means, ddof=1):.1f}" if len(means) > 1 else f"{means[0]:.1f}"
-                lines.append([WAYS[row].title, protocol, count, len(means), spread])
-    head = ["way", "protocol of evaluation", "networks", "starts", "accuracy on the test split (%)"]
-    return [records.table(head, lines)] if lines else []
+                lines.append([LEARNS[protocol], f"`{protocol}`", spread, f"{len(means)} starts, {count} each"])
+    return records.table(["what learns", "`evaluate.protocol`", "accuracy (%)", "networks"], lines) if lines else ""
 
 
 def _paired(gains: list[float]) -> str:
@@ -230,7 +234,7 @@ def main() -> None:
     environment.prepare()
     found = records.read(arguments.out) or {"rows": [], "scores": []}
     (_score_missing if arguments.score else _measure_missing)(arguments, found)
-    print(markdown())
+    print(f"{markdown()}\n\n{score_table()}")
 
 
 def _measure_missing(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
