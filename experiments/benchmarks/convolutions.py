@@ -61,7 +61,7 @@ def build(step: str, count: int) -> Callable[[], None]:
     if step == "learn":
         recipe, keys = training_recipes.Recipe("adam", policy="dsa", steps=1000), key[None]
         programs = training.programs(ConvNet(10), recipe, count, SHAPE)
-        loop, state, given = programs.loop, programs.init(keys), (keys, synthetic)
+        loop, state, given = programs.loop, programs.init(keys, synthetic), (keys, synthetic)
     else:
         network = ConvNet(10, norm="batch")
         objective, variables = nfr.Objective(network), sampling.sample(network, key, SHAPE)

@@ -109,7 +109,7 @@ def measure_loops(parts: Parts) -> list[dict[str, Any]]:
     recipe = training_recipes.Recipe("adam", schedule="warmup_cosine", steps=1000)
     programs = training.programs(ConvNet(10), recipe, 10, SHAPE)
     # A network in training is the first, and only, of those that are trained at once.
-    networks, translated = programs.init(key[None]), IMAGES * FORWARD * 2 + 10 * 3 * TRANSLATOR
+    networks, translated = programs.init(key[None], parts.synthetic), IMAGES * FORWARD * 2 + 10 * 3 * TRANSLATOR
     cases = {
         "distill": (_loop(distil), descent.init(parts.synthetic, adam), ((draw,),), IMAGES * FORWARD * 2),
         "translate": (_loop(adapt), fresh, ((draw,), sources), translated),
