@@ -182,7 +182,9 @@ def markdown() -> str:
         own = {row["seed"]: row["refined"]["accuracy"] for row in found["rows"] if row["row"] == name}
         if own:
             values, gains = list(own.values()), [own[seed] - base[seed] for seed in own if seed in base]
-            spread = f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+            spread = f"{np.mean(values):.1f}"
+            if len(values) > 1:
+                spread += f" ({min(values):.1f} to {max(values):.1f})"
             lines.append([way.title, len(own), spread, "" if name == "base" else _paired(gains)])
     told = _correlations([row for row in found["rows"] if row["row"] == "base"])
     head = ["way", "starts", "ridge accuracy (%)", "against the first"]
