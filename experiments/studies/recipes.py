@@ -1,6 +1,6 @@
 """Ways of refining at CIFAR-10, one image per class: starts, rates and uses, in the same networks.
 
-    python -m experiments.studies.recipes --rows base long --starts 5 --data_dir ~/tensorflow_datasets
+    python -m experiments.studies.recipes --rows base rate10 --starts 5 --data_dir ~/tensorflow_datasets
 
 The networks are drawn, and the features of their real images computed, once for all rows and starts. A tenth of the
 training images is kept back, and nothing else sees it: on it a set is judged, as it starts, after `1 Net` and refined,
@@ -39,7 +39,7 @@ from fsdd.io import progress, provenance, synthetic_files, workdir
 from fsdd.methods import distillation, optimisers, streams
 
 NETWORKS = 125
-# Protocols, each with the networks that learn a set by it.
+# Of protocols: what learns a set by them, and how many networks do.
 LEARNS = {
     "ridge": "the dense layer of a random network, in closed form",
     "ridge_then_train": "that, then all layers",

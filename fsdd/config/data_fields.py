@@ -1,13 +1,7 @@
 """The fields of the real set, of what a synthetic set starts from, and of what is stored of it."""
 
 from fsdd.config import values
-from fsdd.config.fields import (
-    PROTOCOLS,
-    Field,
-    by_protocol,
-)
-
-_SEED = values.whole(0, 2**32 - 1)
+from fsdd.config.fields import PROTOCOLS, SEED, Field, by_protocol
 
 DATA: dict[str, Field] = {
     "protocol": Field(
@@ -85,7 +79,7 @@ DATA: dict[str, Field] = {
         "What the synthetic set starts from: real images, drawn, herded or the first of each class, standard "
         "normal noise, or RTP's nearly uniform grey.",
     ),
-    "seed": Field(0, _SEED, "Root of all randomness but that of the one fixed network."),
+    "seed": Field(0, SEED, "Root of all randomness but that of the one fixed network."),
     "whitening.kind": Field(
         by_protocol(frepo_torch="auto", frepo_jax="auto", plain_pixels="standardize"),
         values.one_of("auto", "zca", "mtt_zca", "standardize", "dc_cifar10", "dc_cifar100"),

@@ -24,6 +24,7 @@ OPTIMISERS = ("adam", "adamw", "lamb")
 POLICIES = ("none", "frepo", "dsa", "idc_matching", "idc_training", "idc_scoring")
 # Larger than any machine of today needs, and small enough for the arithmetic that follows.
 MOST_STEPS, MOST_IMAGES, MOST_WIDTH, MOST_RATE = 10**8, 10**7, 8192, 1000.0
+SEED = values.whole(0, 2**32 - 1)
 
 
 @dataclasses.dataclass(frozen=True)

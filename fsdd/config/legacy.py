@@ -7,8 +7,13 @@ _RENAMED = {"distill.uses": "distill.steps"}
 _REMOVED = ("distill.networks", "distill.group", "distill.real_images")
 _PROTOCOLS = {"torch": "frepo_torch", "jax": "frepo_jax", "best": "recommended", "plain": "plain_pixels"}
 # Fields that earlier versions lacked, each with the value by which those did what it says.
-_LATER = {"network.architecture": "convnet", "evaluate.length": "steps", "evaluate.epochs": 0, "evaluate.cutmix": 0.0}
-_LATER |= {"evaluate.fit": "train"}
+_LATER = {
+    "network.architecture": "convnet",
+    "evaluate.length": "steps",
+    "evaluate.epochs": 0,
+    "evaluate.cutmix": 0.0,
+    "evaluate.fit": "train",
+}
 
 
 def modernise(fields: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fsdd.config.fields import (
     MOST_WIDTH,
     OPTIMISERS,
     POLICIES,
+    SEED,
     Field,
     by_protocol,
     schedule_fields,
@@ -17,7 +18,6 @@ INITIALISATIONS = ("lecun", "torch")
 NORMS = ("none", "batch", "instance")
 CONVNETS = ("convnet", "dc_convnet")
 _DTYPES = ("float32", "bfloat16")
-_SEED = values.whole(0, 2**32 - 1)
 
 NETWORK: dict[str, Field] = {
     "network.architecture": Field(
@@ -41,7 +41,7 @@ NETWORK: dict[str, Field] = {
         "float32", values.one_of(*_DTYPES), "What synthetic images pass through the random ConvNets in."
     ),
     "network.cache_dtype": Field("float32", values.one_of(*_DTYPES), "What kept features are stored in."),
-    "network.seed": Field(0, _SEED, "Determines the one fixed network."),
+    "network.seed": Field(0, SEED, "Determines the one fixed network."),
     "objective.flip": Field(
         None, values.truth(), "Whether the synthetic set and its mirror image are both regressed on."
     ),
