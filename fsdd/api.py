@@ -27,7 +27,7 @@ from fsdd.io import notes, paths, progress, stored_files
 from fsdd.io.stored_set import StoredSet
 
 # The config fields that are arguments of `distill`, and what these are called.
-_ARGUMENTS = {name: name for name in ("ipc", "method", "image_size", "seed")} | {"dataset": "data"}
+_ARGUMENTS = {name: name for name in ("ipc", "method", "image_size", "budget", "seed")} | {"dataset": "data"}
 
 # The config fields that say how images are read.
 _READING = ("image_size", "pixel_range", "alpha_background", "picture_bands")
@@ -82,6 +82,7 @@ def distill(
     ipc: int | None = None,
     method: str | None = None,
     image_size: int | None = None,
+    budget: str | None = None,
     seed: int | None = None,
 ) -> StoredSet:
     """Distil a dataset; a call that was interrupted continues from its workdir.
@@ -96,11 +97,11 @@ def distill(
         workdir: the folder that keeps the run: results.json, pictures, checkpoints and the stored set. None makes a
             temporary one, which is named.
         fields: config fields by dotted name, such as `{"refine.uses": 4}` or `{"refine": {"uses": 4}}`
-            (`fsdd.fields()` has all); the rest are those of the CIFAR configs, which distil in one network and refine
-            over 125 (`fsdd.config.few_networks`).
+            (`fsdd.fields()` has all); the rest are those of the CIFAR configs (`fsdd.config.few_networks`).
         ipc: synthetic images per class; 1 unless given here or in `fields`, as the following are.
         method: "distill", "translate", "refine" or another of README's table; "refine".
         image_size: side in pixels to which images are cropped and resized; 0 keeps images that are squares of one size.
+        budget: how long it may take, "fast", "default" or "long" (README, "CIFAR-10 and results"); "default".
         seed: determines the whole run; 0.
 
     Returns:
@@ -110,7 +111,7 @@ def distill(
         UserError: a field, the data or the workdir is bad; one line says which and what is allowed.
     """
     with arguments.named(**_ARGUMENTS):
-        given = arguments.gather(fields, ipc=ipc, method=method, image_size=image_size, seed=seed)
+        given = arguments.gather(fields, ipc=ipc, method=method, image_size=image_size, budget=budget, seed=seed)
         if "dataset" in given:
             raise UserError(f"fields['dataset'] is {given['dataset']!r:.80}; allowed: the argument data in its place")
         is_name = isinstance(data, str | pathlib.PurePath)

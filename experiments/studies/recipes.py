@@ -14,6 +14,7 @@ scores the sets of a row on the test split, once, by each of the ways in which n
 
 import argparse
 import dataclasses
+import functools
 import importlib
 import pathlib
 from typing import Any
@@ -58,6 +59,7 @@ class Way:
         rate: LAMB's in refinement, where it falls along a cosine.
         final: what it falls to, as a part of itself.
         uses: how many steps each network serves.
+        factor: 2 stores four images of half the side in the place of each (DS).
     """
 
     title: str
@@ -65,6 +67,7 @@ class Way:
     rate: float = 3e-3
     final: float = 0.1
     uses: int = 8
+    factor: int = 1
 
 
 WAYS = {
@@ -75,6 +78,8 @@ WAYS = {
     "real": Way("without `1 Net`", one_net=0),
     "real_rate20": Way("without `1 Net`, at 2e-2", one_net=0, rate=2e-2),
     "real_rate20_uses12": Way("without `1 Net`, at 2e-2, 12 uses each", one_net=0, rate=2e-2, uses=12),
+    "small": Way("without `1 Net`, at 2e-2, four images of half the side (DS)", one_net=0, rate=2e-2, factor=2),
+    "small_uses4": Way("the same, 4 uses each", one_net=0, rate=2e-2, uses=4, factor=2),
 }
 
 
@@ -89,33 +94,37 @@ class Networks:
         self.judge = held_out.Judge(objective, streams.Real(kept_back, jnp.asarray(labels)), judges)
         many = streams.Stream(refining, 1, group=refining, real_images=1024)
         self._many = self._fill(many, jax.random.fold_in(context.key("refine"), 0))
-        self._one = self._fill(distill.build_stream(context), keys.fixed_network_key(context.config))
+        self._one = functools.cache(
+            lambda: self._fill(distill.build_stream(context), keys.fixed_network_key(context.config))
+        )
 
     def _fill(self, stream: streams.Stream, key: jax.Array) -> streams.Group:
         network, real = self._context.objective.real_network, self._context.real
         return streams.fill(stream, network, real, jax.random.fold_in(key, 0))
 
-    def distil(self, before: SyntheticSet, steps: int, key: jax.Array) -> SyntheticSet:
+    def distil(self, before: SyntheticSet, way: Way, key: jax.Array) -> SyntheticSet:
         """`1 Net`."""
-        optimiser = optimisers.build("adam", optimisers.cosine(0.025, steps))
-        return self._move(before, streams.Stream(1, steps, batch=512), self._one, optimiser, key)
+        optimiser = optimisers.build("adam", optimisers.cosine(0.025, way.one_net))
+        return self._move(before, way, streams.Stream(1, way.one_net, batch=512), self._one(), optimiser, key)
 
     def refine(self, before: SyntheticSet, way: Way, key: jax.Array) -> SyntheticSet:
         """Refinement."""
         held = len(self._many.labels)
         stream = streams.Stream(held, way.uses, group=held)
         optimiser = optimisers.build("lamb", optimisers.cosine(way.rate, stream.steps, way.final))
-        return self._move(before, stream, self._many, optimiser, key)
+        return self._move(before, way, stream, self._many, optimiser, key)
 
     def _move(
         self,
         before: SyntheticSet,
+        way: Way,
         stream: streams.Stream,
         group: streams.Group,
         optimiser: optax.GradientTransformation,
         key: jax.Array,
     ) -> SyntheticSet:
-        step = compilation.bind(distillation.step, objective=self._context.objective, optimiser=optimiser)
+        objective = dataclasses.replace(self._context.objective, factor=way.factor)
+        step = compilation.bind(distillation.step, objective=objective, optimiser=optimiser)
         loop = descent.Loop(compilation.bind(_step, stream=stream, step=step))
         last, done, dispatch = moves.begin_set(before, optimiser), 0, self._context.config.compute.dispatch
         taken = loop.run(last, stream.steps, group, key, dispatch=dispatch)
@@ -148,20 +157,21 @@ def build_context(arguments: argparse.Namespace) -> Context:
 
 def measure(networks: Networks, context: Context, way: Way, seed: int) -> tuple[SyntheticSet, dict[str, Any]]:
     """The refined set, and what the judge says of it and of what it was before."""
-    synthetic = starts.choose_start(side_by_side.reseed(context, seed), 1)
-    row = {"start": networks.judge(synthetic)}
+    synthetic = starts.choose_start(side_by_side.reseed(context, seed, way.factor), 1)
+    row = {"start": networks.judge(synthetic.decoded(way.factor))}
     if way.one_net:
-        synthetic = networks.distil(synthetic, way.one_net, jax.random.key(seed + 7))
-        row["one_net"] = networks.judge(synthetic)
+        synthetic = networks.distil(synthetic, way, jax.random.key(seed + 7))
+        row["one_net"] = networks.judge(synthetic.decoded(way.factor))
     synthetic = networks.refine(synthetic, way, jax.random.key(seed + 11))
-    return synthetic, row | {"refined": networks.judge(synthetic)}
+    return synthetic, row | {"refined": networks.judge(synthetic.decoded(way.factor))}
 
 
 def score(
     context: Context, arguments: argparse.Namespace, images: jax.Array, classes: np.ndarray, seed: int, protocol: str
 ) -> list[float]:
     """Accuracies in percent, on whitened test images, of networks that learn a stored set by a protocol."""
-    synthetic, found = synthetic_files.read_set(arguments.root / "sets" / f"{arguments.score}_{seed}.npz"), []
+    stored, found = synthetic_files.read_set(arguments.root / "sets" / f"{arguments.score}_{seed}.npz"), []
+    synthetic = stored.decoded(WAYS[arguments.score].factor)
     config = build_config(arguments, **{"evaluate.protocol": protocol})
     network, recipe = scorers.build_scorer(config, context.data.num_classes)
     for index in range(FITS[protocol]):
@@ -227,6 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.studies.recipes")
     parser.add_argument("--rows", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--score", choices=WAYS, help="score the sets of this row instead")
+    parser.add_argument("--protocols", nargs="+", choices=FITS, default=list(FITS), help="by which to score them")
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--data_dir")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs/recipes"))
@@ -257,7 +268,9 @@ def _measure_missing(arguments: argparse.Namespace, found: dict[str, Any]) -> No
 def _score_missing(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
     scored = found.setdefault("scores", [])
     pairs = [
-        {"row": arguments.score, "protocol": one, "seed": seed} for one in FITS for seed in range(arguments.starts)
+        {"row": arguments.score, "protocol": protocol, "seed": seed}
+        for protocol in arguments.protocols
+        for seed in range(arguments.starts)
     ]
     missing = [pair for pair in pairs if not records.find(scored, **pair)]
     if not missing:

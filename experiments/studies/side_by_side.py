@@ -302,10 +302,13 @@ def build_context(arguments: argparse.Namespace) -> Context:
     return contexts.prepare(configs.resolve(config), arguments.root / f"ipc{arguments.ipc}_start0")
 
 
-def reseed(context: Context, seed: int) -> Context:
-    """The same data and networks with another seed: other real images, batches and evaluation networks."""
+def reseed(context: Context, seed: int, factor: int = 1) -> Context:
+    """The same data and networks with another seed: other real images, batches and evaluation networks.
+
+    `factor` is the one by which stored images are smaller (DS).
+    """
     config = configs.default()
-    config.update_from_flattened_dict(configs.flat(context.config) | {"seed": seed, "stages": None})
+    config.update_from_flattened_dict(configs.flat(context.config) | {"seed": seed, "factor": factor, "stages": None})
     return dataclasses.replace(context, config=configs.resolve(config))
 
 

@@ -1,5 +1,6 @@
 """What a run is told: one table of fields, the stages and methods, and how a config is completed and checked."""
 
+from fsdd.config.fields import BUDGETS
 from fsdd.config.recipes import few_networks
 from fsdd.config.registry import PRETRAINING, Stage, methods, stages
 from fsdd.config.resolution import (
@@ -13,11 +14,13 @@ from fsdd.config.resolution import (
     select,
     steps_of,
     unknown_field,
+    with_budget,
 )
 from fsdd.config.resolved import Resolved
 from fsdd.config.table import default, table
 
 __all__ = [
+    "BUDGETS",
     "PRETRAINING",
     "Resolved",
     "Stage",
@@ -36,4 +39,5 @@ __all__ = [
     "steps_of",
     "table",
     "unknown_field",
+    "with_budget",
 ]

@@ -20,6 +20,8 @@ PROTOCOLS = {
     "mtt": "dsa",
     "rtp": "dc",
 }
+# From the shortest on.
+BUDGETS = ("fast", "default", "long")
 OPTIMISERS = ("adam", "adamw", "lamb")
 POLICIES = ("none", "frepo", "dsa", "idc_matching", "idc_training", "idc_scoring")
 # Larger than any machine of today needs, and small enough for the arithmetic that follows.
@@ -65,6 +67,29 @@ class ByPlatform:
 
 
 @dataclasses.dataclass(frozen=True)
+class ByBudget:
+    """A default that depends on the budget of a run, and on how many images of a class networks see.
+
+    Attributes:
+        otherwise: without a budget.
+        values: by budget, what it is from so many images per class on.
+    """
+
+    otherwise: Any
+    values: dict[str, dict[int, Any]]
+
+    def value(self, budget: str | None, images: int) -> Any:
+        """The default of a budget, one of `BUDGETS` or None, at so many images per class."""
+        if budget is None:
+            return self.otherwise
+        fewest = max(count for count in self.values[budget] if count <= images)
+        return self.values[budget][fewest]
+
+    def __str__(self):
+        return f"{self.otherwise}, or by budget"
+
+
+@dataclasses.dataclass(frozen=True)
 class Field:
     """One field of a config.
 
@@ -83,7 +108,7 @@ class Field:
     @property
     def is_open(self) -> bool:
         """Whether `resolve` fills the field where a config leaves it."""
-        return self.default is None or isinstance(self.default, ByProtocol | ByPlatform)
+        return self.default is None or isinstance(self.default, ByProtocol | ByPlatform | ByBudget)
 
 
 def by_protocol(**protocols: Any) -> ByProtocol:
@@ -99,7 +124,7 @@ def schedule_fields(rate: Any, final: float) -> dict[str, Field]:
     }
 
 
-def stream_fields(networks: int, uses: int, group: int, real_images: int) -> dict[str, Field]:
+def stream_fields(networks: Any, uses: Any, group: int, real_images: int) -> dict[str, Field]:
     """The fields of a stream of random networks, for the section of a stage; see `fsdd/methods/streams.py`."""
     return {
         "networks": Field(networks, values.whole(1, 10**6), "Random networks that serve the steps, each in its turn."),

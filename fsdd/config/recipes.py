@@ -18,9 +18,7 @@ def few_networks(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict
         "translate.rate": 3e-3,
         "translate.final": 0.01,
         "translate.warmup": 0.2,
-        "refine.networks": 125,
-        "refine.uses": 8,
-        "refine.group": 0,
+        "budget": "default",
     }
     config.update_from_flattened_dict(values)
     return config

@@ -9,13 +9,15 @@ import sys
 import textwrap
 from collections.abc import Iterable
 
-from fsdd.config.fields import PROTOCOLS, ByProtocol, Field
+from fsdd.config.fields import BUDGETS, PROTOCOLS, ByBudget, ByProtocol, Field
 from fsdd.config.registry import methods, stages
 from fsdd.config.table import table
 
 PAGE = pathlib.Path(__file__).parents[2] / "configs" / "README.md"
 _BEGIN, _END = "<!-- fields -->\n", "<!-- end -->"
 _ESCAPED = r"\|"
+# At which the table of budgets shows what these fill.
+_IMAGES = (1, 10, 50)
 
 
 def as_text(width: int = 100) -> str:
@@ -29,7 +31,7 @@ def as_text(width: int = 100) -> str:
 
 
 def as_markdown() -> str:
-    """All fields, methods and protocols as Markdown tables."""
+    """All fields, methods, protocols and budgets as Markdown tables."""
     fields = [
         (f"`{name}`", _code(_default(field)), field.values.words, field.meaning) for name, field in table().items()
     ]
@@ -44,6 +46,15 @@ def as_markdown() -> str:
         if isinstance(field.default, ByProtocol)
     ]
     lines += ["", "What protocols fill where a config leaves it open:", "", *_table(("field", *PROTOCOLS), filled)]
+    budgeted = [
+        (f"`{name}`", budget, *(_code(str(field.default.value(budget, images))) for images in _IMAGES))
+        for name, field in table().items()
+        if isinstance(field.default, ByBudget)
+        for budget in BUDGETS
+    ]
+    counts = [f"{images} images per class" for images in _IMAGES]
+    lines += ["", "What budgets fill where a config leaves it open:", ""]
+    lines += _table(("field", "budget", *counts), budgeted)
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import ml_collections
 
 from fsdd.config import dataset_names, legacy
-from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol
+from fsdd.config.fields import PROTOCOLS, ByBudget, ByPlatform, ByProtocol
 from fsdd.config.registry import PRETRAINING, methods, protocol_of, stages
 from fsdd.config.resolved import Resolved
 from fsdd.config.table import default, table
@@ -20,14 +20,14 @@ _HELD = 125
 
 
 def resolve(config: ml_collections.ConfigDict) -> Resolved:
-    """Check a config, and fill what it leaves open by its protocol, its method and the platform.
+    """Check a config, and fill what it leaves open by its protocol, its method, its budget and the platform.
 
     Raises:
         UserError: a field is unknown, of the wrong type or impossible.
     """
     _check_names(config)
     given = flat(config)
-    for name in ("protocol", "evaluate.protocol", "method", "stages", "dataset", "mirror", "ipc"):
+    for name in ("protocol", "evaluate.protocol", "method", "stages", "dataset", "mirror", "ipc", "factor", "budget"):
         check_value(name, given[name])
     if given["method"] not in methods():
         raise bad_value("method", given["method"], f"one of {', '.join(methods())}")
@@ -45,6 +45,16 @@ def resolve(config: ml_collections.ConfigDict) -> Resolved:
     resolved = Resolved(complete)
     _check_stages(resolved)
     return resolved
+
+
+def with_budget(config: Resolved, budget: str) -> Resolved:
+    """A config with what a budget fills, also where it has values of its own."""
+    filled = [name for name, field in table().items() if isinstance(field.default, ByBudget)]
+    held = {f"{name.partition('.')[0]}.group": 0 for name in filled}
+    kept = {name: value for name, value in flat(config).items() if name not in filled}
+    complete = default()
+    complete.update_from_flattened_dict(kept | held | {"budget": budget})
+    return resolve(complete)
 
 
 def defaults(protocol: str | None = None) -> dict[str, Any]:
@@ -143,6 +153,8 @@ def _fill(name: str, value: Any, given: dict[str, Any]) -> Any:
         return standard.value(given["evaluate.protocol" if name.startswith("evaluate.") else "protocol"])
     if isinstance(standard, ByPlatform):
         return standard.value(_platform())
+    if isinstance(standard, ByBudget):
+        return standard.value(given["budget"], given["ipc"] * given["factor"] ** 2)
     if name == "stages":
         return methods()[given["method"]]
     if name == "mirror":

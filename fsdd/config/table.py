@@ -12,7 +12,7 @@ import ml_collections
 from ml_collections.config_dict import placeholder
 
 from fsdd.config import data_fields, evaluation_fields, network_fields, values
-from fsdd.config.fields import Field
+from fsdd.config.fields import BUDGETS, Field
 from fsdd.config.registry import PRETRAINING, stages
 
 
@@ -26,6 +26,14 @@ def table() -> dict[str, Field]:
             "Fills `stages` unless they are given; `translate` is the paper's method.",
         ),
         "stages": Field(None, values.names(_stages_words()), "The stages to run, in order."),
+        "budget": Field(
+            None,
+            values.one_of(*BUDGETS),
+            "How long `refine` may take: fills its networks and their uses where a config leaves them open, by the "
+            "images per class that networks see; at ten classes of 32x32 pixels about 2 minutes, 10, or an hour on 2 "
+            "cores.",
+            optional=True,
+        ),
     }
     of_stages = {f"{stage.name}.{name}": field for stage in stages().values() for name, field in stage.fields.items()}
     return {

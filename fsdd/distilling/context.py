@@ -22,7 +22,7 @@ from fsdd.methods.nfr import Objective
 
 # The sections that no stage's result depends on, or only the result of stages that say so. What a stage feels of
 # `mirror` is `objective.flip`.
-_APART = {"evaluate", "compute", "data_dir", "stages", "method", "mirror", "picture_bands"}
+_APART = {"evaluate", "compute", "data_dir", "stages", "method", "budget", "mirror", "picture_bands"}
 # What the data are shows whether these are the same.
 _APART |= {"pixel_range", "alpha_background"}
 _APART |= {"subsets", "pretrain", "translator", "autoencoder"}

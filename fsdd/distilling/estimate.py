@@ -49,13 +49,13 @@ def evaluation_passes(config: Resolved, classes: int, test_images: int) -> tuple
 
 def describe(context: Context) -> str | None:
     """One line on what the stages that are left take on this machine, or None if that is under a minute."""
-    config, images = context.config, context.real.images
+    config, data, images = context.config, context.data, context.real.images
     network, dtype = context.objective.real_network, config.network.cache_dtype
     each = timing.seconds_per_image(network, images, config.compute.chunk, dtype)
     seconds = {stage: count * each for stage, count in count_passes(context).items()}
     if seconds.get("translate"):
-        translator = translators.build(config, config.translate.init, context.data.image_shape[-1])
-        moved = moved_images(config, context.data.num_classes, "translate")
+        translator = translators.build(config, config.translate.init, data.image_shape[-1])
+        moved = moved_images(config, data.num_classes, "translate")
         like = encode(images[: min(moved[0], translation.CHUNK)], config.factor)
         one = timing.translator_seconds_per_image(translator, like, config.factor)
         seconds["translate"] += TRAINING * configs.steps_of(config, "translate") * sum(moved) * one
@@ -63,4 +63,16 @@ def describe(context: Context) -> str | None:
     if total < 60:
         return None
     parts = ", ".join(f"{stage} {progress.duration(value)}" for stage, value in seconds.items())
-    return f"this will take about {progress.duration(total)} here: {parts}"
+    line = f"this will take about {progress.duration(total)} here: {parts}"
+    if "refine" in seconds:
+        others = count_budget_passes(config, data.num_classes, len(images))
+        named = ", ".join(f"{budget} {progress.duration(count * each)}" for budget, count in others.items())
+        line += f"; refine by another config.budget: {named}"
+    return line
+
+
+def count_budget_passes(config: Resolved, classes: int, real: int) -> dict[str, float]:
+    """Passes that `refine` equals by each budget that a config does not have, of so many classes and real images."""
+    stage, images = configs.stages()["refine"], moved_images(config, classes, "refine")
+    others = [budget for budget in configs.BUDGETS if budget != config.budget]
+    return {budget: stage.passes(configs.with_budget(config, budget), images, real) for budget in others}

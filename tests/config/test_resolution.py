@@ -9,8 +9,8 @@ import runs
 
 from fsdd import config as configs
 from fsdd import main
-from fsdd.config import legacy
-from fsdd.config.fields import ByProtocol, Field
+from fsdd.config import arguments, legacy
+from fsdd.config.fields import BUDGETS, ByProtocol, Field
 from fsdd.config.values import whole
 from fsdd.errors import UserError
 
@@ -196,7 +196,11 @@ def test_what_is_resolved_is_complete_and_does_not_change():
     resolved = configs.resolve(given)
     assert isinstance(resolved, configs.Resolved)
     assert list(configs.flat(resolved)) == list(configs.flat(given))
-    assert [name for name, value in configs.flat(resolved).items() if value is None] == ["balanced", "data_dir"]
+    assert [name for name, value in configs.flat(resolved).items() if value is None] == [
+        "balanced",
+        "budget",
+        "data_dir",
+    ]
     for change in (
         lambda: setattr(resolved, "ipc", 2),
         lambda: setattr(resolved.distill, "steps", 2),
@@ -252,6 +256,32 @@ def test_another_field_does_not_orphan_what_was_stored(monkeypatch):
         wanted = configs.flat(_resolved(distill__later=value))
         assert wanted["distill.later"] == value
         assert (configs.compatible(stored, wanted) == wanted) == (value == 3)
+
+
+def _refining(**fields):
+    """The passes of an image that `refine` equals by the recipe of the CIFAR configs, at ten classes."""
+    resolved = configs.resolve(arguments.change(configs.few_networks(configs.default()), fields))
+    return configs.stages()["refine"].passes(resolved, [10 * resolved.ipc * resolved.factor**2], 50_000)
+
+
+@pytest.mark.parametrize("images", [{"ipc": 1}, {"ipc": 1, "factor": 2}, {"ipc": 10}, {"ipc": 50}])
+def test_a_budget_is_as_much_work_whatever_the_number_of_images(images):
+    fast, default, long = (_refining(budget=budget, **images) for budget in BUDGETS)
+    # 2 minutes, 10 and 60 at about 300 passes a second, which 2 cores do.
+    assert 20_000 < fast < 45_000 and 130_000 < default < 250_000 and 750_000 < long < 1_300_000
+
+
+def test_a_budget_fills_only_what_is_open():
+    config = configs.few_networks(configs.default())
+    by_default = configs.resolve(config)
+    config.refine.uses = 3
+    resolved = configs.resolve(config)
+    assert (by_default.budget, resolved.refine.uses) == ("default", 3)
+    assert resolved.refine.networks == by_default.refine.networks
+    fast = configs.with_budget(resolved, "fast")
+    config.update_from_flattened_dict({"budget": "fast", "refine.uses": by_default.refine.uses})
+    assert fast == configs.resolve(config)
+    assert configs.resolve(configs.default()).refine.networks == 32
 
 
 def test_recipes_and_config_files_are_good():

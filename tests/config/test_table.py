@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import fsdd
 from fsdd import config as configs
-from fsdd.config.fields import PROTOCOLS, ByPlatform, ByProtocol, Field
+from fsdd.config.fields import BUDGETS, PROTOCOLS, ByBudget, ByPlatform, ByProtocol, Field
 from fsdd.core import augmentation, whitening
 from fsdd.errors import UserError
 from fsdd.evaluation import training_recipes, training_sets
@@ -64,6 +64,8 @@ def _defaults(field: Field) -> list[Any]:
         return [field.default.value(protocol) for protocol in PROTOCOLS]
     if isinstance(field.default, ByPlatform):
         return [field.default.value(platform) for platform in ("cpu", "gpu", "tpu")]
+    if isinstance(field.default, ByBudget):
+        return [field.default.value(budget, images) for budget in (None, *BUDGETS) for images in (1, 4, 10, 10**5)]
     return [field.default]
 
 
@@ -90,6 +92,14 @@ def test_a_default_by_platform_is_another_on_tpus_only_where_it_says_so():
     assert (str(two), str(three)) == ("1 on CPU, else 2", "1 on CPU, 3 on TPU, else 2")
 
 
+def test_a_default_by_budget_is_that_of_as_many_images_or_of_the_next_fewer():
+    default = ByBudget(7, {"fast": {1: 10, 5: 20, 50: 30}})
+    found = [default.value("fast", images) for images in (1, 4, 5, 49, 50, 1000)]
+    assert found == [10, 10, 20, 20, 30, 30]
+    assert default.value(None, 50) == 7
+    assert str(default) == "7, or by budget"
+
+
 @pytest.mark.parametrize("name", CHOICES)
 def test_choices_are_those_of_the_code(name):
     chosen = TABLE[name].values.words.removeprefix("one of ").split(", ")
@@ -99,7 +109,7 @@ def test_choices_are_those_of_the_code(name):
 def test_no_choice_is_left_out():
     """Words of one field that are not compared above are compared with nothing else in the code."""
     free = {"protocol", "evaluate.protocol", "factor", "start", "labels", "network.dtype", "network.cache_dtype"}
-    free |= {"compute.real_dtype", "translator.stride", "pretrain.real"}
+    free |= {"compute.real_dtype", "translator.stride", "pretrain.real", "budget"}
     assert {name for name in TABLE if TABLE[name].values.words.startswith("one of ")} == set(CHOICES) | free
 
 
@@ -173,7 +183,7 @@ def test_a_bad_value_is_one_line_that_names_it_and_what_is_allowed(tmp_path_fact
     shown = {repr(value), repr(float(value)) if isinstance(value, int) and abs(value) < 1e300 else repr(value)}
     # Data may be long, and are shown in part.
     shown = {repr(value)[:80]} if name == "dataset" else shown
-    called = {"dataset": "fields['dataset']"} | {own: own for own in ("ipc", "method", "image_size", "seed")}
+    called = {"dataset": "fields['dataset']"} | {own: own for own in ("ipc", "method", "image_size", "budget", "seed")}
     called = called.get(name, f"fields[{name!r}]")
     allowed = "the argument data" if name == "dataset" else TABLE[name].values.words
     assert any(line.startswith(f"{called} is {one}; allowed: {allowed}") for one in shown), line

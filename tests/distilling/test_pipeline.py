@@ -109,6 +109,17 @@ def test_an_estimate_counts_the_work_that_is_left(finished, tmp_path):
     assert 0 < timing.seconds_per_image(context.objective.network, context.real.images, 64) < 1
 
 
+def test_an_estimate_says_what_other_budgets_take(tmp_path):
+    context = _prepare(tmp_path, **{"refine.networks": 10**6})
+    counts = estimate.count_budget_passes(context.config, 10, 1438)
+    assert list(counts) == ["fast", "default", "long"]
+    filled = configs.with_budget(context.config, "fast").refine
+    assert counts["fast"] == filled.networks * (1024 + 2 * filled.uses * 10)
+    assert "; refine by another config.budget: fast " in estimate.describe(context)
+    same = configs.with_budget(context.config, "long")
+    assert list(estimate.count_budget_passes(same, 10, 1438)) == ["fast", "default"]
+
+
 def test_a_finished_run_is_loaded(finished):
     folder, results = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npz")}

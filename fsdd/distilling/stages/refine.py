@@ -1,8 +1,28 @@
 """The stage `refine`: S moves over many networks, each used a few times (`Refine`; `Baseline` from real images)."""
 
 from fsdd.config import values
-from fsdd.config.fields import OPTIMISERS, Field, by_protocol, schedule_fields, stream_fields
+from fsdd.config.fields import (
+    BUDGETS,
+    OPTIMISERS,
+    ByBudget,
+    Field,
+    by_protocol,
+    schedule_fields,
+    stream_fields,
+)
 from fsdd.config.registry import Stage, count_stream_steps, stream_passes
+
+# 32 networks in turn, 32 uses each: measured in experiments/results/refine.json. Budgets are counted: a network costs a
+# pass of each of its real images, and each use four passes of the synthetic set and its mirror images.
+_NETWORKS = ByBudget(
+    32,
+    {
+        "fast": {1: 25, 4: 15, 10: 12, 50: 7},
+        "default": {1: 125, 4: 75, 10: 64, 50: 32},
+        "long": {1: 750, 4: 450, 10: 400, 50: 200},
+    },
+)
+_USES = ByBudget(32, {budget: {1: 8, 10: 4, 50: 2} for budget in BUDGETS})
 
 
 def _run(context, sets):
@@ -24,8 +44,7 @@ STAGE = Stage(
     name="refine",
     summary="moves the images over many networks, each used a few times",
     title="refined",
-    # 32 networks in turn, 32 uses each: measured in experiments/results/refine.json.
-    fields=stream_fields(networks=32, uses=32, group=0, real_images=1024)
+    fields=stream_fields(_NETWORKS, _USES, group=0, real_images=1024)
     | {
         "optimiser": Field(
             by_protocol(frepo_torch="adam", frepo_jax="lamb"),
