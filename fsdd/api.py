@@ -19,7 +19,7 @@ from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.data import arrays, handed_in
 from fsdd.data.images import resize
 from fsdd.data.real_set import RealSet
-from fsdd.distilling import pipeline
+from fsdd.distilling import pipeline, seeds
 from fsdd.errors import UserError
 from fsdd.evaluation import training, training_recipes, training_sets
 from fsdd.evaluation.accuracies import Accuracies
@@ -62,7 +62,7 @@ def run(
                 f"this is one of {jax.process_count()} processes of a job; allowed: one, or a config that pre-trains, "
                 "such as configs/pretrain_cpu.py"
             )
-        return pipeline.run(config, folder, given)
+        return (seeds if config.seeds else pipeline).run(config, folder, given)
 
 
 def fields() -> dict[str, str]:
@@ -117,6 +117,8 @@ def distill(
         is_name = isinstance(data, str | pathlib.PurePath)
         given["dataset"] = str(data) if is_name else handed_in.name_of(data)
         config = configs.resolve(arguments.change(configs.few_networks(configs.default()), given))
+        if config.seeds:
+            raise UserError(f"seeds is {config.seeds}; allowed: () from Python; the command line distils several sets")
         if pretraining := [stage for stage in config.stages if stage in configs.PRETRAINING]:
             raise UserError(f"stages has {pretraining[0]!r}, which distils no set; call fsdd.pretrain for it")
         if workdir is not None:

@@ -307,9 +307,8 @@ def reseed(context: Context, seed: int, factor: int = 1) -> Context:
 
     `factor` is the one by which stored images are smaller (DS).
     """
-    config = configs.default()
-    config.update_from_flattened_dict(configs.flat(context.config) | {"seed": seed, "factor": factor, "stages": None})
-    return dataclasses.replace(context, config=configs.resolve(config))
+    config = configs.replace(context.config, {"seed": seed, "factor": factor, "stages": None})
+    return dataclasses.replace(context, config=config)
 
 
 def distil(context: Context, start: int) -> SyntheticSet:

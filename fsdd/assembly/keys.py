@@ -14,6 +14,11 @@ def purpose_key(seed: int, purpose: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
 
 
+def shared_seed(config: Resolved) -> int:
+    """The root of what sets of several seeds share."""
+    return config.seed if config.shared_seed is None else config.shared_seed
+
+
 def fixed_network_key(config: Resolved) -> jax.Array:
     """The key of the one fixed network, whatever the seed of the images: translators are tied to this network."""
     return jax.random.fold_in(purpose_key(config.network.seed, "distill"), 0)

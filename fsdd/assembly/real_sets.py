@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from fsdd.assembly import keys
 from fsdd.config import Resolved
 from fsdd.core import whitening
 from fsdd.data import classes, sources
@@ -27,7 +28,7 @@ def load_real_set(
         UserError: the set cannot be read, or lacks one of the classes.
     """
     if given is not None:
-        data = sources.complete(given, test_fraction, validation_fraction, config.seed)
+        data = sources.complete(given, test_fraction, validation_fraction, keys.shared_seed(config))
     else:
         data = sources.load(
             config.dataset,
@@ -35,7 +36,7 @@ def load_real_set(
             image_size=config.image_size,
             test_fraction=test_fraction,
             validation_fraction=validation_fraction,
-            seed=config.seed,
+            seed=keys.shared_seed(config),
             pixel_range=config.pixel_range,
             alpha_background=config.alpha_background,
         )

@@ -80,6 +80,19 @@ DATA: dict[str, Field] = {
         "normal noise, or RTP's nearly uniform grey.",
     ),
     "seed": Field(0, SEED, "Root of all randomness but that of the one fixed network."),
+    "shared_seed": Field(
+        None,
+        SEED,
+        "Root of what sets of several seeds share: the networks, real images and batches of stages, and what is held "
+        "out; by default `seed`, which otherwise determines the start and the networks that score.",
+        optional=True,
+    ),
+    "seeds": Field(
+        (),
+        values.wholes(0, 2**32 - 1, "(), or two or more different whole numbers"),
+        "Distils a set for each of these seeds, side by side in the same networks, each in a folder `seedN` of the "
+        "workdir; it is the set of a run with `seed` N and, as `shared_seed`, this run's.",
+    ),
     "whitening.kind": Field(
         by_protocol(frepo_torch="auto", frepo_jax="auto", plain_pixels="standardize"),
         values.one_of("auto", "zca", "mtt_zca", "standardize", "dc_cifar10", "dc_cifar100"),

@@ -8,6 +8,8 @@ _REMOVED = ("distill.networks", "distill.group", "distill.real_images")
 _PROTOCOLS = {"torch": "frepo_torch", "jax": "frepo_jax", "best": "recommended", "plain": "plain_pixels"}
 # Fields that earlier versions lacked, each with the value by which those did what it says.
 _LATER = {
+    "shared_seed": None,
+    "seeds": (),
     "network.architecture": "convnet",
     "evaluate.length": "steps",
     "evaluate.epochs": 0,

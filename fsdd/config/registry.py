@@ -42,6 +42,7 @@ class Stage:
         follows: the stage that has to come before it, if any.
         moves_labels: whether it cannot hold labels.
         moves_pixels: whether images must be whitened channel by channel.
+        side_by_side: whether it moves the sets of several seeds in the same networks.
         moves_all_ipcs: whether it moves the sets of all IPCs together, so that a step counts once.
         protocol: what fills the fields of a run that begins with it, unless the config says.
         check: `(config, data)`, a `RealSet`: raises a `UserError` where they do not fit, before anything is written.
@@ -59,6 +60,7 @@ class Stage:
     follows: str = ""
     moves_labels: bool = False
     moves_pixels: bool = False
+    side_by_side: bool = False
     moves_all_ipcs: bool = False
     protocol: str = "recommended"
     check: Callable[[Resolved, Any], None] = lambda config, data: None

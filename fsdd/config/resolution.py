@@ -3,7 +3,7 @@
 import copy
 import difflib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ml_collections
@@ -51,9 +51,13 @@ def with_budget(config: Resolved, budget: str) -> Resolved:
     """A config with what a budget fills, also where it has values of its own."""
     filled = [name for name, field in table().items() if isinstance(field.default, ByBudget)]
     held = {f"{name.partition('.')[0]}.group": 0 for name in filled}
-    kept = {name: value for name, value in flat(config).items() if name not in filled}
+    return replace(config, dict.fromkeys(filled) | held | {"budget": budget})
+
+
+def replace(config: Resolved, fields: Mapping[str, Any]) -> Resolved:
+    """A config with other values for some fields, by dotted name; those that get None are filled."""
     complete = default()
-    complete.update_from_flattened_dict(kept | held | {"budget": budget})
+    complete.update_from_flattened_dict(flat(config) | fields)
     return resolve(complete)
 
 
@@ -214,8 +218,14 @@ def _check_stages(config: Resolved) -> None:
         raise bad_value("stages", order, f"{' before '.join(PRETRAINING)}")
     for name in config.evaluate.stages:
         _check_evaluated(config, name)
-    if config.classes and len(config.classes) == 1:
-        raise bad_value("classes", config.classes, table()["classes"].values.words)
+    for name in ("classes", "seeds"):
+        if len(config[name]) == 1:
+            raise bad_value(name, config[name], table()[name].values.words)
+    if apart := [name for name in order if config.seeds and not (name in known and known[name].side_by_side)]:
+        allowed = (
+            f"() with the stage {apart[0]}; {', '.join(name for name in known if known[name].side_by_side)} take more"
+        )
+        raise bad_value("seeds", config.seeds, allowed)
     for name in order:
         if (name in PRETRAINING or known[name].moves_labels) and config.labels != "learned":
             raise bad_value("labels", config.labels, f"learned with the stage {name}")

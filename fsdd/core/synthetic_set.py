@@ -15,6 +15,8 @@ class SyntheticSet:
     Attributes:
         images: float `[n, h, w, c]`, whitened; sorted by class, the images of one class in consecutive rows.
         labels: float `[n, classes]`, centred (a one-hot row minus its mean, scaled).
+
+    Sets that move side by side are stacked: `[sets, n, ...]`.
     """
 
     images: jax.Array

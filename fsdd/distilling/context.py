@@ -72,7 +72,7 @@ class Context:
 
     def key(self, purpose: str) -> jax.Array:
         """The root of one purpose's randomness."""
-        return keys.purpose_key(self.config.seed, purpose)
+        return keys.purpose_key(keys.shared_seed(self.config), purpose)
 
     def stage_fields(self, stages: tuple[str, ...]) -> dict[str, Any]:
         """The fields that the last of some stages depends on, the data as the workdir first knew them."""

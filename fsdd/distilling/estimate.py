@@ -12,7 +12,10 @@ from fsdd.methods import translation
 
 
 def moved_images(config: Resolved, classes: int, stage: str) -> list[int]:
-    """How many images each set has that a stage moves: those of several IPCs until a translator has seen them."""
+    """How many images each set has that a stage moves: those of several IPCs until a translator has seen them.
+
+    Sets of several seeds count as one.
+    """
     translates = "translate" in config.stages
     several = config.translate.ipcs if translates else ()
     if configs.stages()[stage].moves_all_ipcs:
@@ -21,7 +24,7 @@ def moved_images(config: Resolved, classes: int, stage: str) -> list[int]:
         ipcs = {config.ipc, *several}
     else:
         ipcs = (config.ipc,)
-    return [ipc * config.factor**2 * classes for ipc in ipcs]
+    return [ipc * config.factor**2 * classes * max(len(config.seeds), 1) for ipc in ipcs]
 
 
 def count_passes(context: Context) -> dict[str, int]:
@@ -40,7 +43,7 @@ def count_passes(context: Context) -> dict[str, int]:
 def evaluation_passes(config: Resolved, classes: int, test_images: int) -> tuple[int, int]:
     """Passes of one image forward that the evaluation equals, and the steps of all its networks."""
     images = config.ipc * config.factor**2 * classes
-    networks = config.evaluate.networks * max(len(config.evaluate.stages), 1)
+    networks = config.evaluate.networks * max(len(config.evaluate.stages), 1) * max(len(config.seeds), 1)
     _, recipe = scorers.build_scorer(config, classes)
     steps = training_recipes.steps_of(recipe, images)
     one = TRAINING * steps * min(images, config.evaluate.batch) + test_images

@@ -163,9 +163,11 @@ def move_images(
     """Images and labels move on a stream of networks that `networks_key` determines."""
     optimiser = build_set_optimiser(context.config, stage)
     step = compilation.bind(distillation.step, objective=context.objective, optimiser=optimiser)
+    if context.config.seeds:
+        step = compilation.bind(_step_each, step=step)
     keys = networks_key, jax.random.fold_in(context.key(stage), 1)
     return Move(
-        state=begin_set(before, optimiser),
+        state=begin_set(before, optimiser, stacked=bool(context.config.seeds)),
         run=run_on_stream(context, stream, keys, step, fixed=fixed),
         set_of=lambda state: state.moving,
         networks=lambda _: stream.networks,
@@ -173,9 +175,19 @@ def move_images(
     )
 
 
-def begin_set(before: SyntheticSet, optimiser: optax.GradientTransformation) -> descent.State:
+def _step_each(state: descent.State, draws, *, step: Callable, **spread: Any) -> tuple[descent.State, descent.Metrics]:
+    """A step of each of several stacked sets on the same draws; metrics are means over the sets."""
+    states, metrics = jax.vmap(lambda one: step(one, draws, **spread))(state)
+    return states, jax.tree.map(lambda metric: metric.mean(axis=0), metrics)
+
+
+def begin_set(before: SyntheticSet, optimiser: optax.GradientTransformation, stacked: bool = False) -> descent.State:
     """The state of a set that moves, of its own arrays: it is donated, and the set before it is still needed."""
-    return descent.init(jax.tree.map(jnp.copy, before), optimiser)
+
+    def begin(synthetic):
+        return descent.init(synthetic, optimiser)
+
+    return (jax.vmap(begin) if stacked else begin)(jax.tree.map(jnp.copy, before))
 
 
 def build_optimiser(config: Resolved, stage: str) -> optax.GradientTransformation:

@@ -42,8 +42,16 @@ def run(config: Resolved, folder: pathlib.Path, given: RealSet | None = None) ->
     context = contexts.prepare(config, folder, given)
     if line := estimate.describe(context):
         notes.say(line)
-    sets = run_stages(context)
-    last = list(sets)[-1]
+    return complete(context, run_stages(context))
+
+
+def complete(context: Context, sets: dict[str, SyntheticSet]) -> dict[str, Any]:
+    """Store the last of the sets that a run's stages left, draw all, and score those that the config names.
+
+    Returns:
+        What `<workdir>/results.json` then holds.
+    """
+    config, folder, last = context.config, context.folder, list(sets)[-1]
     results = {
         "config": configs.flat(config),
         "seed": config.seed,
@@ -65,11 +73,15 @@ def run(config: Resolved, folder: pathlib.Path, given: RealSet | None = None) ->
     return results
 
 
-def run_stages(context: Context) -> dict[str, SyntheticSet]:
-    """Run or load every stage: the set that each left at the config's IPC, by name, "start" first."""
+def run_stages(context: Context, sets: dict[int, SyntheticSet] | None = None) -> dict[str, SyntheticSet]:
+    """Run or load every stage: the set that each left at the config's IPC, by name, "start" first.
+
+    `sets` is where they begin, by IPC, if not where the config says.
+    """
     config = context.config
-    ipcs = {config.ipc, *(config.translate.ipcs if "translate" in config.stages else ())}
-    sets = {ipc: starts.choose_start(context, ipc) for ipc in sorted(ipcs)}
+    if sets is None:
+        ipcs = {config.ipc, *(config.translate.ipcs if "translate" in config.stages else ())}
+        sets = {ipc: starts.choose_start(context, ipc) for ipc in sorted(ipcs)}
     left = {"start": sets[config.ipc]}
     for index, stage in enumerate(config.stages):
         folder = context.folder / stage

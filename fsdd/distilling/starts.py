@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fsdd.assembly import keys
 from fsdd.core import chunks, synthetic_set
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.distilling import spaces
@@ -34,13 +35,13 @@ def choose_start(context: Context, ipc: int) -> SyntheticSet:
 def _draw_noise(context: Context, count: int) -> SyntheticSet:
     """Standard normal noise in the space of whitened images, or RTP's uniform one, `count` images of each class."""
     classes, (height, width, channels) = context.data.num_classes, context.data.image_shape
-    factor = context.config.factor
+    factor, key = context.config.factor, keys.purpose_key(context.config.seed, "noise")
     shape = (classes * count, height // factor, width // factor, channels)
     labels = synthetic_set.initial_labels(np.repeat(np.arange(classes), count), classes)
     if context.config.start == "grey":
-        images = rtp.uniform(context.key("noise"), (len(labels), math.prod(shape[1:]))).reshape(shape)
+        images = rtp.uniform(key, (len(labels), math.prod(shape[1:]))).reshape(shape)
     else:
-        images = jax.random.normal(context.key("noise"), shape)
+        images = jax.random.normal(key, shape)
     return SyntheticSet(images, jnp.asarray(labels))
 
 

@@ -9,11 +9,15 @@ def describe(results: dict[str, Any], folder: pathlib.Path) -> list[str]:
     lines = [_describe_stage(stage, result, folder) for stage, result in results["stages"].items()]
     for result in results["evaluations"]:
         learned = f"{result['steps']} steps" if result["steps"] else "dense layer in closed form"
+        over = f"{result['seeds']} seeds, each " if "seeds" in result else ""
         lines.append(
-            f"accuracy of {result['stage']}: {spread(result['mean'], result['std'])} % ({result['networks']} x "
+            f"accuracy of {result['stage']}: {spread(result['mean'], result['std'])} % ({over}{result['networks']} x "
             f"{result['architecture']} of width {result['width']}, {learned})"
         )
         lines += _describe_classes(result)
+    if results["config"].get("seeds"):
+        folders = ", ".join(f"seed{seed}" for seed in results["config"]["seeds"])
+        lines.append(f"stored a set and its picture in each of {folders}, in {folder}")
     # Pre-training leaves a translator instead.
     if "stored_numbers" in results:
         lines.append(f"stored {folder / 'synthetic.npz'}; look at {folder / 'synthetic.png'}")

@@ -59,4 +59,5 @@ STAGE = Stage(
     steps=lambda settings: settings.steps,
     passes=_passes,
     run=_run,
+    side_by_side=True,
 )

@@ -56,4 +56,5 @@ STAGE = Stage(
     steps=count_stream_steps,
     passes=lambda config, images, real: stream_passes(config, "refine", images, real, times=len(images)),
     run=_run,
+    side_by_side=True,
 )
