@@ -128,6 +128,6 @@ def test_other_seeds_do_not_go_on_in_a_folder(finished):
     folder, _ = finished
     with pytest.raises(UserError, match="seeds"):
         _run(folder, seeds=(5, 3))
-    with pytest.raises(UserError, match="seeds is .*from Python"):
+    with pytest.raises(UserError, match=r"seeds is .*from Python"):
         fsdd.distill("digits", folder / "another", {"seeds": (1, 2)})
     assert not (folder / "another").exists()

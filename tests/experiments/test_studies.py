@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import cells, sweep
-from experiments.studies import held_out, recipes, scale, ship, unseen
+from experiments.studies import held_out, recipes, scale, ship, superclasses, unseen
 from experiments.sweep import Row
 from fsdd import api
 from fsdd import config as configs
@@ -181,3 +181,13 @@ def test_a_way_of_refining_is_measured_once_and_its_sets_are_scored(tmp_path, mo
     assert [(row["row"], row["seed"]) for row in found["rows"]] == [("base", 0), ("real", 0)]
     assert set(found["rows"][0]) == {"row", "seed", "start", "one_net", "refined"} and "one_net" not in found["rows"][1]
     assert {one["protocol"]: len(one["accuracies"]) for one in found["scores"]} == recipes.FITS
+
+
+def test_superclasses_have_as_many_images_of_each_of_their_classes():
+    # Labels by the alphabet: maple, oak, palm, pine and willow trees; baby, boy, girl, man, woman.
+    labels = np.tile(np.arange(100), 7)
+    for name, classes in (("trees", [47, 52, 56, 59, 96]), ("people", [2, 11, 35, 46, 98])):
+        rows = superclasses.choose(labels, superclasses.NAMES.index(name), 10)
+        assert labels[rows].tolist() == np.repeat(classes, 2).tolist()
+        assert rows.max() < 200
+    assert np.bincount(superclasses.SUPERCLASSES).tolist() == [5] * 20
