@@ -85,7 +85,7 @@ METHODS = {
 }
 
 # `Refine`, at any number of images.
-_REFINED = {"refine.networks": 125, "refine.uses": 8}
+_REFINED = {"refine.networks": 125, "refine.uses": 8, "refine.rate": 3e-3}
 
 # What a stage does at each scale, where that is not what the config says; then what single rows do.
 _SCALES: dict[str, dict[str, Any]] = {

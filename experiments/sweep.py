@@ -111,7 +111,8 @@ def _summarise(row: Row, results: dict[str, Any]) -> dict[str, Any]:
     changed = {name: value for name, value in results["config"].items() if value != default.get(name)}
     changed.pop("data_dir", None)
     same = ("evaluations", "stored_numbers", "versions", "device", "commit")
-    facts = {name: results[name] for name in same}
+    # Of several seeds each has its own stored numbers.
+    facts = {name: results[name] for name in same if name in results}
     return {"row": row.name, "command": command(row), "fields": changed, "stages": stages} | facts
 
 

@@ -1,6 +1,6 @@
 """An image folder that is no benchmark: the 20 superclasses of CIFAR-100, 500 training and 100 test images of each.
 
-    python -m experiments.studies.superclasses runs/superclasses --data_dir ~/tensorflow_datasets
+python -m experiments.studies.superclasses runs/superclasses --data_dir ~/tensorflow_datasets
 """
 
 import argparse
@@ -35,7 +35,10 @@ def choose(labels: np.ndarray, superclass: int, count: int) -> np.ndarray:
 def write(folder: pathlib.Path, data_dir: str | None, train: int = 500, test: int = 100) -> None:
     """Write so many images of each superclass as PNGs, `folder/train/<name>/*` and `folder/test/<name>/*`."""
     data = sources.load("cifar100", data_dir=data_dir)
-    splits = {"train": (data.train_images, data.train_labels, train), "test": (data.test_images, data.test_labels, test)}
+    splits = {
+        "train": (data.train_images, data.train_labels, train),
+        "test": (data.test_images, data.test_labels, test),
+    }
     for split, (images, labels, count) in splits.items():
         for superclass, name in enumerate(NAMES):
             place = folder / split / name

@@ -6,6 +6,7 @@ one_net      `1 Net`: protocols, seeds of the images, and T, its steps
 adaptation   a translator's start and rate, down to the paper's own `w/o Pre-Train`, and `Refine` after it
 refine       `Refine` at about 1,000 updates: networks against uses of each
 frontier     the same on validation images, from several starts
+budgets      the three budgets of the CIFAR configs, and of an image folder
 plain        what a set gives whoever takes 8-bit pixels, hard labels and cross-entropy of it
 
 A row whose result is in results/SWEEP.json is not run again. Rows of `refine` start from the set of `one_net`, those of
@@ -26,9 +27,10 @@ _CONFIG = "cifar10_ipc1"
 _T60 = {"distill.steps": 60, "distill.batch": 512, "distill.rate": 0.025}
 
 
-def _stream(networks: int, uses: int, group: int, real_images: int) -> dict[str, int]:
-    counts = {"networks": networks, "uses": uses, "group": group, "real_images": real_images}
-    return {f"refine.{name}": value for name, value in counts.items()}
+def _stream(networks: int, uses: int, group: int, real_images: int) -> dict[str, Any]:
+    """Refinement over such a stream, at the rate that was the default when these sweeps were made."""
+    fields = {"networks": networks, "uses": uses, "group": group, "real_images": real_images, "rate": 3e-3}
+    return {f"refine.{name}": value for name, value in fields.items()}
 
 
 def _one_net() -> list[Row]:
@@ -50,7 +52,7 @@ def _one_net() -> list[Row]:
 def _adaptation() -> list[Row]:
     """A fresh translator, then `Refine`; from Table 3's rate and start to the paper's; the paper's own scale."""
     fresh = {"translate.init": "fresh", "translate.rate": 3e-3, "translate.warmup": 0.2}
-    few = {"refine.networks": 32, "refine.uses": 32, "refine.group": 32}
+    few, many = _stream(32, 32, 32, 1024), _stream(125, 8, 125, 1024)
     rate = {"translate.rate": 1e-4, "translate.final": 1.0, "translate.warmup": 0.0}
     table3 = {"method": "translate"} | _T60 | rate
     paper = {"protocol": "frepo_torch", "method": "translate", "distill.steps": 3000, "translate.group": 1}
@@ -61,8 +63,8 @@ def _adaptation() -> list[Row]:
     return [
         Row("without_pretraining", _CONFIG, {"stages": stages} | fresh),
         Row("translate_then_refine", _CONFIG, {"stages": (*stages, "refine")} | fresh | few, "without_pretraining"),
-        # The config as it is: what the README's command does.
-        Row("cifar10_ipc1", _CONFIG, {}, "without_pretraining"),
+        # `Refine` after the T of the paper.
+        Row("cifar10_ipc1", _CONFIG, {"method": "refine"} | many, "without_pretraining"),
         Row("at_1e_4", _CONFIG, table3, one_net),
         Row("random_at_1e_4", _CONFIG, table3 | random, one_net),
         # `w/o Ada` by a translator that learned by the paper's own loss: README.md here has its command.
@@ -102,9 +104,7 @@ def _frontier() -> list[Row]:
     def row(start: str, networks: int, uses: int, images: int, group: int = 0) -> Row:
         name = f"{start}_{networks}x{uses}_{images}" + (f"_groups_of_{group}" if group else "")
         fields, after = starts[start]
-        counts = {"networks": networks, "uses": uses, "real_images": images, "group": group or 50}
-        stream = {f"refine.{name}": value for name, value in counts.items()}
-        return Row(name, _CONFIG, validated | fields | stream, after)
+        return Row(name, _CONFIG, validated | fields | _stream(networks, uses, group or 50, images), after)
 
     return [
         Row("frontier_one_net", _CONFIG, validated | one_net | {"method": "distill"}),
@@ -147,8 +147,33 @@ def _plain() -> list[Row]:
     ]
 
 
+def _budgets() -> list[Row]:
+    """What the recipe of the CIFAR configs gives in minutes; `superclasses` makes the folder.
+
+    Ridge heads score it, in seconds. At IPC 1 sets of five starts are made side by side, and one network is trained on
+    each.
+    """
+    ridge, several = {"evaluate.protocol": "ridge"}, {"seeds": (0, 1, 2, 3, 4)}
+    folder = {"dataset": "runs/superclasses/"}
+
+    def row(name: str, config: str, budget: str, fields: dict[str, Any], after: str | None = None) -> Row:
+        return Row(f"budget_{name}_{budget}", config, {"budget": budget} | fields, after)
+
+    trained = {"evaluate.networks": 1}
+    return [
+        row("ipc1", _CONFIG, "default", several | ridge),
+        row("ipc1_trained", _CONFIG, "default", several | trained, "budget_ipc1_default"),
+        row("ipc1_ds", _CONFIG, "default", several | ridge | {"factor": 2}),
+        row("ipc1", _CONFIG, "fast", several | ridge),
+        *(row(f"ipc{ipc}", f"cifar10_ipc{ipc}", budget, ridge) for ipc in (10, 50) for budget in ("fast", "default")),
+        *(row("superclasses", _CONFIG, budget, folder | ridge) for budget in ("fast", "default")),
+        *(row(f"ipc{ipc}", f"cifar10_ipc{ipc}", "long", ridge) for ipc in (1, 10, 50)),
+    ]
+
+
 SWEEPS: dict[str, list[Row]] = {
     "one_net": _one_net(), "adaptation": _adaptation(), "refine": _refine(), "frontier": _frontier(), "plain": _plain(),
+    "budgets": _budgets(),
 }  # fmt: skip
 
 

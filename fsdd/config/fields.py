@@ -41,6 +41,9 @@ class ByProtocol:
             protocol = PROTOCOLS[protocol]
         return self.values[protocol]
 
+    def __str__(self):
+        return ", ".join(f"{value} by {protocol}" for protocol, value in self.values.items())
+
 
 @dataclasses.dataclass(frozen=True)
 class ByPlatform:
@@ -72,7 +75,7 @@ class ByBudget:
 
     Attributes:
         otherwise: without a budget.
-        values: by budget, what it is from so many images per class on.
+        values: by budget, what it is from so many images per class on; may depend on the protocol.
     """
 
     otherwise: Any

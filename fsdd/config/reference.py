@@ -17,7 +17,7 @@ PAGE = pathlib.Path(__file__).parents[2] / "configs" / "README.md"
 _BEGIN, _END = "<!-- fields -->\n", "<!-- end -->"
 _ESCAPED = r"\|"
 # At which the table of budgets shows what these fill.
-_IMAGES = (1, 10, 50)
+_IMAGES = (1, 4, 10, 50)
 
 
 def as_text(width: int = 100) -> str:
@@ -52,9 +52,8 @@ def as_markdown() -> str:
         if isinstance(field.default, ByBudget)
         for budget in BUDGETS
     ]
-    counts = [f"{images} images per class" for images in _IMAGES]
-    lines += ["", "What budgets fill where a config leaves it open:", ""]
-    lines += _table(("field", "budget", *counts), budgeted)
+    lines += ["", "What budgets fill where a config leaves it open, by the images per class that networks see:", ""]
+    lines += _table(("field", "budget", *map(str, _IMAGES)), budgeted)
     return "\n".join(lines)
 
 

@@ -153,12 +153,14 @@ def _fill(name: str, value: Any, given: dict[str, Any]) -> Any:
         return dataset_names.dc_whitening(given["dataset"], given["protocol"])
     if name == "whitening.kind" and given["protocol"] == "mtt":
         return dataset_names.mtt_whitening(given["dataset"], given["ipc"])
+    if isinstance(standard, ByBudget):
+        standard = standard.value(given["budget"], given["ipc"] * given["factor"] ** 2)
     if isinstance(standard, ByProtocol):
         return standard.value(given["evaluate.protocol" if name.startswith("evaluate.") else "protocol"])
     if isinstance(standard, ByPlatform):
         return standard.value(_platform())
-    if isinstance(standard, ByBudget):
-        return standard.value(given["budget"], given["ipc"] * given["factor"] ** 2)
+    if standard is not None:
+        return standard
     if name == "stages":
         return methods()[given["method"]]
     if name == "mirror":

@@ -29,9 +29,9 @@ def table() -> dict[str, Field]:
         "budget": Field(
             None,
             values.one_of(*BUDGETS),
-            "How long `refine` may take: fills its networks and their uses where a config leaves them open, by the "
-            "images per class that networks see; at ten classes of 32x32 pixels about 2 minutes, 10, or an hour on 2 "
-            "cores.",
+            "How long `refine` may take: fills its networks, their uses and its rate where a config leaves them open, "
+            "by the images per class that networks see; at ten classes of 32x32 pixels about 2 minutes, 10, or an hour "
+            "on 2 cores.",
             optional=True,
         ),
     }

@@ -15,8 +15,8 @@ def describe(results: dict[str, Any], folder: pathlib.Path) -> list[str]:
             f"{result['architecture']} of width {result['width']}, {learned})"
         )
         lines += _describe_classes(result)
-    if results["config"].get("seeds"):
-        folders = ", ".join(f"seed{seed}" for seed in results["config"]["seeds"])
+    if seeds := results.get("config", {}).get("seeds"):
+        folders = ", ".join(f"seed{seed}" for seed in seeds)
         lines.append(f"stored a set and its picture in each of {folders}, in {folder}")
     # Pre-training leaves a translator instead.
     if "stored_numbers" in results:

@@ -200,6 +200,7 @@ def test_what_is_resolved_is_complete_and_does_not_change():
         "balanced",
         "budget",
         "data_dir",
+        "shared_seed",
     ]
     for change in (
         lambda: setattr(resolved, "ipc", 2),
@@ -281,11 +282,22 @@ def test_a_budget_fills_only_what_is_open():
     fast = configs.with_budget(resolved, "fast")
     config.update_from_flattened_dict({"budget": "fast", "refine.uses": by_default.refine.uses})
     assert fast == configs.resolve(config)
-    assert configs.resolve(configs.default()).refine.networks == 32
+    unbudgeted = configs.resolve(configs.default()).refine
+    assert (unbudgeted.networks, unbudgeted.uses, unbudgeted.rate) == (32, 32, 3e-3)
+
+
+def test_a_budget_has_the_rate_of_the_optimiser_that_a_protocol_has():
+    config = configs.few_networks(configs.default())
+    rates = {}
+    for protocol in ("frepo_torch", "frepo_jax", "recommended"):
+        config.protocol = protocol
+        refine = configs.resolve(config).refine
+        rates[protocol] = (refine.optimiser, refine.rate)
+    assert rates == {"frepo_torch": ("adam", 3e-3), "frepo_jax": ("lamb", 2e-2), "recommended": ("lamb", 2e-2)}
 
 
 def test_recipes_and_config_files_are_good():
-    assert configs.resolve(configs.few_networks(configs.default())).stages == ("distill", "refine")
+    assert configs.resolve(configs.few_networks(configs.default())).stages == ("refine",)
     for file in (runs.ROOT / "configs").glob("[!_]*.py"):
         resolved = configs.resolve(main.parse(["fsdd", f"--config={file}"]).config)
         assert resolved.stages, file

@@ -1,5 +1,6 @@
 """The table of fields: defaults are allowed, bounds hold as the words say, and choices are those of the code."""
 
+import dataclasses
 import math
 import re
 from typing import Any
@@ -65,7 +66,9 @@ def _defaults(field: Field) -> list[Any]:
     if isinstance(field.default, ByPlatform):
         return [field.default.value(platform) for platform in ("cpu", "gpu", "tpu")]
     if isinstance(field.default, ByBudget):
-        return [field.default.value(budget, images) for budget in (None, *BUDGETS) for images in (1, 4, 10, 10**5)]
+        cases = [(budget, images) for budget in (None, *BUDGETS) for images in (1, 4, 10, 10**5)]
+        filled = [dataclasses.replace(field, default=field.default.value(*case)) for case in cases]
+        return [default for one in filled for default in _defaults(one)]
     return [field.default]
 
 
@@ -167,7 +170,8 @@ def _bad_tuple(draw) -> tuple[str, Any]:
         return name, draw(wrong | st.tuples(st.integers(), st.text()))
     bad = {"translator.widths": (0, 8, 8), "classes": (-1, 2), "translate.ipcs": (0, 1)}
     bad |= {"pixel_range": (1, 1), "alpha_background": (0, 0, 256), "picture_bands": (0, 1)}
-    return name, draw(wrong | st.sampled_from([bad[name], (1, True, 2), (1.5, 2, 3), ("1", 2, 3), (10**7, 2, 3)]))
+    bad |= {"seeds": (-1, 2)}
+    return name, draw(wrong | st.sampled_from([bad[name], (1, True, 2), (1.5, 2, 3), ("1", 2, 3), (2**32, 2, 3)]))
 
 
 @settings(deadline=None, max_examples=400)

@@ -17,12 +17,14 @@ from fsdd.config.registry import Stage, count_stream_steps, stream_passes
 _NETWORKS = ByBudget(
     32,
     {
-        "fast": {1: 25, 4: 15, 10: 12, 50: 7},
-        "default": {1: 125, 4: 75, 10: 64, 50: 32},
-        "long": {1: 750, 4: 450, 10: 400, 50: 200},
+        "fast": {1: 25, 4: 21, 10: 12, 50: 7},
+        "default": {1: 125, 4: 105, 10: 64, 50: 32},
+        "long": {1: 750, 4: 640, 10: 400, 50: 200},
     },
 )
-_USES = ByBudget(32, {budget: {1: 8, 10: 4, 50: 2} for budget in BUDGETS})
+_USES = ByBudget(32, {budget: {1: 8, 4: 4, 50: 2} for budget in BUDGETS})
+# LAMB's from real images on, Adam's in the protocol of FRePo's PyTorch code: experiments/results/recipes.json.
+_RATE = ByBudget(3e-3, {budget: {1: by_protocol(frepo_torch=3e-3, frepo_jax=2e-2)} for budget in BUDGETS})
 
 
 def _run(context, sets):
@@ -52,7 +54,7 @@ STAGE = Stage(
             "Optimiser of images and labels.",
         )
     }
-    | schedule_fields(3e-3, 0.1),
+    | schedule_fields(_RATE, 0.1),
     steps=count_stream_steps,
     passes=lambda config, images, real: stream_passes(config, "refine", images, real, times=len(images)),
     run=_run,
