@@ -21,6 +21,6 @@ def get_config():
     config.distill.steps, config.distill.batch, config.distill.rate = 60, 512, 0.025
     config.translate.init = "tiny_imagenet32"
     config.translate.networks, config.translate.uses = 8, 25
-    config.refine.networks, config.refine.uses = 32, 8
+    config.refine.networks, config.refine.uses, config.refine.rate = 32, 8, 3e-3
     config.evaluate.stages = ("start", "distill", "translate", "refine")
     return config
