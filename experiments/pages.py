@@ -28,6 +28,7 @@ TABLES = {
     "figure5": lambda: figure5.markdown(records.load("figure5_cpu")),
     "sweeps": lambda: sweeps.markdown([row for name in _SWEEPS for row in records.load(name)]),
     "frontier": sweeps.frontier_table,
+    "budgets": sweeps.budgets_table,
     "recipes": recipes.markdown,
     "recipe_scores": recipes.score_table,
     "plain": sweeps.plain_table,

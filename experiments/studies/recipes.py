@@ -76,10 +76,9 @@ WAYS = {
     "rate15": Way("at 1.5e-2, down to a hundredth of it", rate=1.5e-2, final=0.01),
     "rate30": Way("at 3e-2", rate=3e-2),
     "real": Way("without `1 Net`", one_net=0),
-    "real_rate20": Way("without `1 Net`, at 2e-2", one_net=0, rate=2e-2),
     "real_rate20_uses12": Way("without `1 Net`, at 2e-2, 12 uses each", one_net=0, rate=2e-2, uses=12),
-    "small": Way("without `1 Net`, at 2e-2, four images of half the side (DS)", one_net=0, rate=2e-2, factor=2),
-    "small_uses4": Way("the same, 4 uses each", one_net=0, rate=2e-2, uses=4, factor=2),
+    "real_rate20": Way("without `1 Net`, at 2e-2", one_net=0, rate=2e-2),
+    "small": Way("the same, 4 uses, four images of half the side (DS)", one_net=0, rate=2e-2, uses=4, factor=2),
 }
 
 

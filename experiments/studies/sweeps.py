@@ -204,6 +204,23 @@ def frontier_table() -> str:
     return records.table(head, rows)
 
 
+def budgets_table() -> str:
+    """What each budget takes and gives, by ridge heads and, where they were trained, by networks."""
+    rows, results = [], {result["row"]: result for result in records.load("budgets")}
+    for name, result in results.items():
+        fields, refined, score = result["fields"], result["stages"]["refine"], cells.score(result)
+        what = "the folder `superclasses`" if "superclasses" in name else "CIFAR-10"
+        what += f", IPC {fields.get('ipc', 1)}" + (", DS" if fields.get("factor") == 2 else "")
+        sets = len(fields.get("seeds", ())) or 1
+        seconds = f"{refined['wall_seconds'] / 60:.1f}" + (f" ({sets} sets)" if sets > 1 else "")
+        if "_trained_" not in name:
+            trained = results.get(name.replace(f"_{fields['budget']}", f"_trained_{fields['budget']}"))
+            accuracies = [records.accuracy(one) if one else None for one in (score, trained and cells.score(trained))]
+            rows.append([what, f"`{fields['budget']}`", refined["networks"], refined["steps"], seconds, *accuracies])
+    head = ["set", "`config.budget`", "networks", "steps", "minutes of distilling", "ridge accuracy (%)", "trained (%)"]
+    return records.table(head, rows)
+
+
 def plain_table() -> str:
     """Networks trained on what of a set is plain images and classes."""
     images = {"whitened": "whitened", "rounded": "8-bit pixels, whitened", "pixels": "8-bit pixels"}
