@@ -5,9 +5,11 @@ from typing import Any
 
 import ml_collections
 import numpy as np
+import pytest
 
 from fsdd import api, main
 from fsdd import config as configs
+from fsdd.io import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Every stage in a few steps. Tests that start from these share compiled programs.
@@ -81,6 +83,26 @@ def named(name: str, fields: dict[str, Any]) -> ml_collections.ConfigDict:
 def run(config: ml_collections.ConfigDict, folder: pathlib.Path, stage: str | None = None) -> dict[str, Any]:
     """What the command line does with a config."""
     return api.run(configs.resolve(config), folder, stage)
+
+
+class _Killed(Exception):
+    pass
+
+
+def kill(config: ml_collections.ConfigDict, folder: pathlib.Path, step: int, stage: str | None = None) -> None:
+    """Run a config that dies as soon as the checkpoint of a step, or of one after it, is safe."""
+    save, config = checkpoint.Checkpoints.save, config.copy_and_resolve_references()
+    config.compute.checkpoint_seconds = 0.0
+
+    def save_and_die(self, done, state):
+        save(self, done, state)
+        if done >= step:
+            self.close()
+            raise _Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(checkpoint.Checkpoints, "save", save_and_die)
+        run(config, folder, stage)
 
 
 def images(path: pathlib.Path) -> np.ndarray:

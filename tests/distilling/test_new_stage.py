@@ -12,7 +12,6 @@ from fsdd import main
 from fsdd.config import reference
 from fsdd.distilling import context as contexts
 from fsdd.distilling import estimate, stages
-from fsdd.io import checkpoint
 
 TOY = '''
 """The stage `toy`: images shrink towards grey."""
@@ -123,23 +122,8 @@ def test_its_fields_are_in_the_table_and_on_the_command_line(toy):
     assert (resolved.stages, resolved.toy.steps, configs.steps_of(resolved, "toy")) == (("toy",), 9, 9)
 
 
-class _Killed(Exception):
-    pass
-
-
-def test_it_resumes_bit_for_bit(finished, tmp_path, monkeypatch):
-    save = checkpoint.Checkpoints.save
-
-    def save_and_die(self, step, state):
-        save(self, step, state)
-        if step == 4:
-            self.close()
-            raise _Killed
-
-    monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_die)
-    with pytest.raises(_Killed):
-        runs.run(runs.default(FIELDS | {"compute.checkpoint_seconds": 0.0}), tmp_path)
-    monkeypatch.undo()
+def test_it_resumes_bit_for_bit(finished, tmp_path):
+    runs.kill(runs.default(FIELDS), tmp_path, 4)
     results = runs.run(runs.default(FIELDS), tmp_path)
     assert len(results["stages"]["toy"]["curve"]) == 7
     wanted, found = (runs.images(folder / "toy" / "set.npz") for folder in (finished[0], tmp_path))

@@ -15,26 +15,10 @@ from fsdd.io import checkpoint, report, shared_store
 FIELDS = runs.TINY | {"stages": (), "evaluate.networks": 3, "evaluate.steps": 30}
 
 
-class _Killed(Exception):
-    pass
-
-
 @pytest.mark.slow
-def test_networks_that_were_trained_together_are_not_taken_for_others(tmp_path, monkeypatch):
+def test_networks_that_were_trained_together_are_not_taken_for_others(tmp_path):
     """Killed with two at once, a run goes on with three at once and ends as one that was never killed."""
-    save = checkpoint.Checkpoints.save
-
-    def save_and_die(self, step, state):
-        save(self, step, state)
-        if step == 10:
-            self.close()
-            raise _Killed
-
-    monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_die)
-    killed = FIELDS | {"compute.networks_at_once": 2, "compute.checkpoint_seconds": 0.0}
-    with pytest.raises(_Killed):
-        runs.run(runs.default(killed), tmp_path / "killed")
-    monkeypatch.undo()
+    runs.kill(runs.default(FIELDS | {"compute.networks_at_once": 2}), tmp_path / "killed", 10)
     together = FIELDS | {"compute.networks_at_once": 3}
     scores = [runs.run(runs.default(together), tmp_path / name)["evaluations"][0] for name in ("killed", "whole")]
     assert scores[0]["accuracies"] == scores[1]["accuracies"]

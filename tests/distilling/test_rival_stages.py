@@ -12,7 +12,7 @@ from fsdd.data import sources
 from fsdd.distilling import context as contexts
 from fsdd.distilling import estimate
 from fsdd.errors import Diverged, UserError
-from fsdd.io import checkpoint, report, trajectories
+from fsdd.io import report, trajectories
 from fsdd.io.stored_files import load
 
 pytestmark = pytest.mark.whole
@@ -55,20 +55,9 @@ class _Killed(Exception):
     pass
 
 
-def test_it_resumes_bit_for_bit(finished, tmp_path, monkeypatch):
+def test_it_resumes_bit_for_bit(finished, tmp_path):
     method, folder, _ = finished
-    save = checkpoint.Checkpoints.save
-
-    def save_and_die(self, step, state):
-        save(self, step, state)
-        if step == 2:
-            self.close()
-            raise _Killed
-
-    monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_die)
-    with pytest.raises(_Killed):
-        runs.run(_fields(method, compute__checkpoint_seconds=0.0), tmp_path)
-    monkeypatch.undo()
+    runs.kill(_fields(method), tmp_path, 2)
     results = runs.run(_fields(method), tmp_path)
     assert [point["step"] for point in results["stages"][method]["curve"]] == list(range(runs.TINY[f"{method}.steps"]))
     np.testing.assert_array_equal(*(runs.images(one / method / "set.npz") for one in (folder, tmp_path)))

@@ -11,7 +11,7 @@ from fsdd import config as configs
 from fsdd.distilling import context as contexts
 from fsdd.distilling import estimate
 from fsdd.errors import UserError
-from fsdd.io import checkpoint, report
+from fsdd.io import report
 
 FIELDS = runs.TINY | {
     "stages": ("distill", "refine"),
@@ -73,22 +73,11 @@ def test_accuracies_are_means_over_seeds_with_their_spread(finished):
     assert lines[-1] == f"stored a set and its picture in each of seed5, seed2, in {folder}"
 
 
-def test_killed_it_goes_on(finished, tmp_path, monkeypatch):
+def test_killed_it_goes_on(finished, tmp_path):
     """Stopped by a checkpoint in the midst of refinement, it ends with the same bits."""
     folder, _ = finished
-    save = checkpoint.Checkpoints.save
-
-    def save_and_die(self, step, state):
-        save(self, step, state)
-        if step == 9:
-            self.close()
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        _run(tmp_path, **{"compute.checkpoint_seconds": 0.0})
-    assert not (tmp_path / "seed5/distill").exists()
-    monkeypatch.undo()
+    runs.kill(runs.default(FIELDS), tmp_path, 9)
+    assert (tmp_path / "distill/set.npz").is_file() and not (tmp_path / "seed5/distill").exists()
     _run(tmp_path)
     for seed in (5, 2):
         name = f"seed{seed}/refine/set.npz"

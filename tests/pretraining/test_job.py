@@ -15,7 +15,7 @@ import runs
 import fsdd
 from fsdd import config as configs
 from fsdd.errors import UserError
-from fsdd.io import checkpoint, shared_store
+from fsdd.io import shared_store
 from fsdd.methods.translator_training import Schedule
 from fsdd.pretraining import batches, cache, learning, learning_curve, store
 
@@ -191,26 +191,11 @@ def test_one_process_pretrains_at_a_time(finished, tmp_path):
     assert not (tmp_path / "pretrain" / "config.json").exists()
 
 
-class _Killed(Exception):
-    pass
-
-
 @pytest.mark.slow  # compiles pre-training again, for half a minute and more
-def test_a_run_that_dies_goes_on_exactly(finished, tmp_path, monkeypatch):
+def test_a_run_that_dies_goes_on_exactly(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder / "cache", tmp_path / "cache")
-    save = checkpoint.Checkpoints.save
-
-    def save_and_die(self, step, state):
-        save(self, step, state)
-        if step > 23:
-            self.close()
-            raise _Killed
-
-    monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_die)
-    with pytest.raises(_Killed):
-        runs.run(_config(**{"compute.checkpoint_seconds": 0.0}), tmp_path, "pretrain")
-    monkeypatch.undo()
+    runs.kill(_config(), tmp_path, 24, "pretrain")
     assert not (tmp_path / "translator").exists()
     runs.run(_config(), tmp_path, "pretrain")
     _assert_same(folder, tmp_path)
