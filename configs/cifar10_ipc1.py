@@ -1,6 +1,9 @@
-"""CIFAR-10, one image per class: 43.1 +- 1.0 % after 9 minutes of distilling on 2 cores.
+"""CIFAR-10, one image per class: about 10 minutes of distilling on 2 cores, with `--config.budget=fast` about 2.
 
-python -m fsdd.main --config=configs/cifar10_ipc1.py
+    python -m fsdd.main --config=configs/cifar10_ipc1.py
+
+Random networks whose dense layer is fitted to such a set in closed form have 50.4 +- 1.1 % over five starts
+(`--config.evaluate.protocol=ridge`); networks that train on it from a random start, as this config scores it, about 44.
 """
 
 from fsdd import config as configs
