@@ -215,10 +215,11 @@ def budgets_table() -> str:
         seconds = f"{refined['wall_seconds'] / 60:.1f}" + (f" ({sets} sets)" if sets > 1 else "")
         if "_trained_" not in name:
             trained = results.get(name.replace(f"_{fields['budget']}", f"_trained_{fields['budget']}"))
-            accuracies = [records.accuracy(one) if one else None for one in (score, trained and cells.score(trained))]
+            accuracies = [records.accuracy(one) for one in (score, trained and cells.score(trained))]
             rows.append([what, f"`{fields['budget']}`", refined["networks"], refined["steps"], seconds, *accuracies])
     head = ["set", "`config.budget`", "networks", "steps", "minutes of distilling", "ridge accuracy (%)", "trained (%)"]
-    return records.table(head, rows)
+    shown = len(head) if any(row[-1] for row in rows) else len(head) - 1
+    return records.table(head[:shown], [row[:shown] for row in rows])
 
 
 def plain_table() -> str:
