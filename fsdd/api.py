@@ -99,7 +99,7 @@ def distill(
         fields: config fields by dotted name, such as `{"refine.uses": 4}` or `{"refine": {"uses": 4}}`
             (`fsdd.fields()` has all); the rest are those of the CIFAR configs (`fsdd.config.few_networks`).
         ipc: synthetic images per class; 1 unless given here or in `fields`, as the following are.
-        method: "distill", "translate", "refine" or another of README's table; "refine".
+        method: "distill", "translate", "refine" or another of README's table; "baseline".
         image_size: side in pixels to which images are cropped and resized; 0 keeps images that are squares of one size.
         budget: how long it may take, "fast", "default" or "long" (README, "CIFAR-10 and results"); "default".
         seed: determines the whole run; 0.
