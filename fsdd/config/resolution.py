@@ -48,10 +48,15 @@ def resolve(config: ml_collections.ConfigDict) -> Resolved:
 
 
 def with_budget(config: Resolved, budget: str) -> Resolved:
-    """A config with what a budget fills, also where it has values of its own."""
-    filled = [name for name, field in table().items() if isinstance(field.default, ByBudget)]
-    held = {f"{name.partition('.')[0]}.group": 0 for name in filled}
-    return replace(config, dict.fromkeys(filled) | held | {"budget": budget})
+    """A config with what a budget fills, also where it has values of its own: for counting work, and not to be run.
+
+    Other fields stay as they are, also those that would not fit these: groups, networks per step, and marks.
+    """
+    given = flat(config) | {"budget": budget}
+    filled = {name: _fill(name, None, given) for name, field in table().items() if isinstance(field.default, ByBudget)}
+    complete = ml_collections.ConfigDict(config)
+    complete.update_from_flattened_dict(filled | {"budget": budget})
+    return Resolved(complete)
 
 
 def replace(config: Resolved, fields: Mapping[str, Any]) -> Resolved:

@@ -81,9 +81,9 @@ def check_came_from(folder: pathlib.Path, before: SyntheticSet) -> None:
 def finish(folder: pathlib.Path, made: SyntheticSet, resumable: Resumable, **facts: Any) -> SyntheticSet:
     """Store a stage's set and figures, result.json last, and drop its checkpoints; the set as it is stored."""
     write_set(folder / "set.npz", made)
-    workdir.write(
-        folder / "result.json", facts | {"images": made.images.shape[-4]} | resumable.figures() | provenance.summary()
-    )
+    # Of each, where several sets are stacked.
+    facts |= {"images": made.images.shape[-4]}
+    workdir.write(folder / "result.json", facts | resumable.figures() | provenance.summary())
     resumable.discard()
     # Not `made`, which may be bound to the devices that the stage was spread over.
     return read_set(folder / "set.npz")

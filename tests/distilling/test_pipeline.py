@@ -116,6 +116,10 @@ def test_an_estimate_says_what_other_budgets_take(tmp_path):
     filled = configs.with_budget(context.config, "fast").refine
     assert counts["fast"] == filled.networks * (1024 + 2 * filled.uses * 10)
     assert "; refine by another config.budget: fast " in estimate.describe(context)
+    # What would not go with the networks and steps of another budget does not stop a run.
+    apart = {"refine.networks": 32, "refine.uses": 10, "refine.group": 0, "refine.networks_per_step": 4}
+    odd = configs.resolve(_config(**apart, **{"evaluate.stages": ("refine@79",)}))
+    assert estimate.count_budget_passes(odd, 10, 1438) == counts
     same = configs.with_budget(context.config, "long")
     assert list(estimate.count_budget_passes(same, 10, 1438)) == ["fast", "default"]
 
