@@ -2,7 +2,8 @@
 
 An entry of the file says why, and is one of
 
-    cells      cells of Table 3: `scale`, `dataset`, `ipc`, `rows`, the first two one name, the others lists
+    cells      cells of Table 3: `scale`, `dataset`, `ipc`, `rows`, the first two one name, the others lists; `table`
+               names another module of `experiments.paper` that runs them
     runs       runs by name: `config`, `fields` that differ, and `keep`, what of the workdir comes back
     commands   modules with their arguments by name, in which {out}, {root} and {data_dir} are filled in; `seconds` each
 
@@ -55,6 +56,7 @@ class Job:
         result: the file that it writes: entries for the result file of that name, or all of it.
         after: the job whose finished stages it starts from, if any.
         keep: what of its workdir comes back, if it has one.
+        timed: whether its result is what programs take.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Job:
     result: pathlib.Path
     after: str | None = None
     keep: tuple[str, ...] = ()
+    timed: bool = False
 
 
 def read(path: pathlib.Path, device: str, place: Place) -> list[Job]:
@@ -121,8 +124,9 @@ def _cell_job(
 ) -> Job:  # fmt: skip
     scale, dataset = wanted["scale"], wanted["dataset"]
     result = _part(row.name, f"cells_{scale}.json", place)
-    arguments = ("-m", "experiments.paper.table3", "--scale", scale, "--dataset", dataset, "--ipc", str(ipc))
-    arguments += ("--rows", name, "--root", str(place.root), "--out", str(result), *_data_flag("--data_dir", place))
+    arguments = ("-m", f"experiments.paper.{wanted.get('table', 'table3')}", "--scale", scale)
+    arguments += ("--dataset", dataset, "--ipc", str(ipc), "--rows", name)
+    arguments += ("--root", str(place.root), "--out", str(result), *_data_flag("--data_dir", place))
     config = configs.resolve(sweep.build_config(row))
     done = _finished(config, place.root / scale / row.name)
     if row.after:
@@ -146,7 +150,8 @@ def _command_job(why: str, name: str, command: str, seconds: float, place: Place
     places = {"out": result, "root": place.root, "data_dir": place.data_dir or ""}
     words = [word.format(**places) for word in shlex.split(command)]
     # Its seconds are its own: what it does beside others it does in the same time, or less of it.
-    return Job(name, why, ("-m", *words), Prediction(seconds, 0.0, predictions.BESIDE), result)
+    needs = Prediction(seconds, 0.0, predictions.BESIDE)
+    return Job(name, why, ("-m", *words), needs, result, timed=words[0].startswith("experiments.benchmarks"))
 
 
 def _data_flag(flag: str, place: Place) -> Sequence[str]:

@@ -27,6 +27,7 @@ class Device(NamedTuple):
 
     Attributes:
         flops: FLOP/s of networks, forward and back.
+        dc_flops: the same of networks of DC's line, whose norm after each convolution moves more bytes.
         step: seconds of a step of S beside its FLOPs, of which the ridge head takes most.
         training_step: seconds of a step of a network in training beside its FLOPs.
         network: seconds of a fresh network beside its real features.
@@ -37,6 +38,7 @@ class Device(NamedTuple):
     """
 
     flops: float
+    dc_flops: float
     step: float
     training_step: float
     network: float
@@ -46,12 +48,12 @@ class Device(NamedTuple):
     side_by_side: int
 
 
-# Fitted to the runs in `results/cells_*.json`, of a CPU and an H100; on an H200 only steps were measured
-# (`results/engine_gpu.json`), which take as long there, so that it has the H100's rates.
+# Fitted to the runs in `results/cells_*.json`, of a CPU and an H100; those of the H200 to its steps in
+# `results/engine_gpu.json`, and to rows of DC's line that ran three at a time.
 DEVICES = {
-    "h100": Device(5.5e13, 2e-3, 4e-4, 5e-3, 15.0, 30.0, 78e9, 3),
-    "h200": Device(5.5e13, 2e-3, 4e-4, 5e-3, 15.0, 30.0, 139e9, 3),
-    "cpu": Device(2.2e11, 1e-2, 2e-3, 2e-2, 5.0, 15.0, 16e9, 1),
+    "h100": Device(5.5e13, 2.5e13, 2e-3, 4e-4, 5e-3, 15.0, 30.0, 78e9, 3),
+    "h200": Device(1.3e14, 2.5e13, 4e-4, 4e-4, 5e-4, 15.0, 30.0, 139e9, 3),
+    "cpu": Device(2.2e11, 1e11, 1e-2, 2e-3, 2e-2, 5.0, 15.0, 16e9, 1),
 }
 # What a process needs beside its large arrays: the runtime, programs, images of a chunk on their way.
 BESIDE = 4e9
@@ -127,7 +129,8 @@ def stage_flops(config: Resolved, size: Size, stage: str) -> float:
 
 def _stage_seconds(config: Resolved, size: Size, device: Device, stage: str) -> float:
     steps = configs.steps_of(config, stage)
-    seconds = stage_flops(config, size, stage) / device.flops + steps * device.step
+    rate = _rate(device, config.network.architecture)
+    seconds = stage_flops(config, size, stage) / rate + steps * device.step
     # One network is no stream of fresh ones.
     networks = config[stage].get("networks", 1)
     return seconds + (networks * device.network if networks > 1 else 0)
@@ -136,7 +139,12 @@ def _stage_seconds(config: Resolved, size: Size, device: Device, stage: str) -> 
 def _evaluation_seconds(config: Resolved, size: Size, device: Device) -> float:
     scorer, _ = scorers.build_scorer(config, size.num_classes)
     passes, steps = estimate.evaluation_passes(config, size.num_classes, len(size.test_labels))
-    return passes * _flops(scorer, size.image_shape) / device.flops + steps * device.training_step
+    rate = _rate(device, config.evaluate.architecture)
+    return passes * _flops(scorer, size.image_shape) / rate + steps * device.training_step
+
+
+def _rate(device: Device, architecture: str) -> float:
+    return device.dc_flops if architecture == "dc_convnet" else device.flops
 
 
 def _pretraining_seconds(config: Resolved, size: Size, device: Device, stage: str) -> float:

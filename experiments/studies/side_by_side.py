@@ -388,8 +388,9 @@ def markdown(ipc: int) -> str:
     for name, row in sorted(rows.items(), key=lambda item: np.mean([one["nfr"] for one in item[1]["ridge"]])):
         ridge = {figure: np.mean([one[figure] for one in row["ridge"]]) for figure in ("nfr", "accuracy", "scale")}
         beside = [paired(row, rows[base]) for base in ("one_net", "identity")]
-        count = min(len(one) for one in row["accuracies"])
-        mean = np.mean([one[:count] for one in row["accuracies"]])
+        scored = row.get("accuracies", [[]])
+        count = min(len(one) for one in scored)
+        mean = f"{np.mean([one[:count] for one in scored]):.1f}" if count else None
         shown = [f"{two[0]:+.1f} ± {two[1]:.1f}" if two and two[1] else None for two in beside]
         lines.append(
             [
@@ -397,7 +398,7 @@ def markdown(ipc: int) -> str:
                 f"{ridge['nfr']:.4f}",
                 f"{ridge['scale']:.2f}",
                 f"{ridge['accuracy']:.1f}",
-                f"{mean:.1f}",
+                mean,
                 count,
                 *shown,
             ]

@@ -16,7 +16,7 @@ def test_stages_and_evaluation_take_what_is_predicted(scale, name):
     result = cells.load(scale)[name]
     dataset, ipc, method = name.split("_", 2)
     config = configs.resolve(sweep.build_config(cells.build_row(method, dataset, int(ipc[3:]), scale)))
-    device = DEVICES["cpu" if scale == "cpu" else "h100"]
+    device = next((one for name, one in DEVICES.items() if name in result["device"].lower()), DEVICES["cpu"])
     whole = predictions.predict(config, device).busy
     scoring = predictions.predict(config, device, done=config.stages).busy
     distilling = sum(stage["wall_seconds"] - stage["compile_seconds"] for stage in result["stages"].values())

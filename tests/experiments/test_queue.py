@@ -1,5 +1,6 @@
 """A budget goes to the jobs that fit into it; what they leave is merged, what fails is told, what is late goes on."""
 
+import dataclasses
 import json
 import time
 
@@ -34,6 +35,16 @@ def test_the_first_that_fits_starts():
     assert queue.choose(waiting, [job("one"), job("two")], 1000, TWO) is None
     # What is larger than the memory may try, alone.
     assert queue.choose([job("huge", size=99)], [], 1000, TWO).name == "huge"
+
+
+def test_one_that_times_programs_runs_alone():
+    timing = dataclasses.replace(job("timing"), timed=True)
+    assert queue.choose([timing, job("small")], [], 1000, TWO) is timing
+    assert queue.choose([job("small")], [timing], 1000, TWO) is None
+    assert queue.choose([timing, job("small")], [job("one")], 1000, TWO) is None
+    # What there is no time for holds nothing up.
+    late = dataclasses.replace(job("late", seconds=2000), timed=True)
+    assert queue.choose([late, job("small")], [job("one")], 1000, TWO).name == "small"
 
 
 def test_one_that_builds_on_another_waits_for_it():

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from experiments import cells, records, sweep
-from experiments.paper import table3
+from experiments.paper import table2, table3
 from experiments.studies import sweeps
 from experiments.sweep import Row
 from fsdd import config as configs
@@ -28,7 +28,8 @@ TINY = {
 }
 FIRST = Row("first", "quickstart", TINY | {"stages": ("distill",)})
 SECOND = Row("second", "quickstart", TINY | {"stages": ("distill", "refine")}, after="first")
-SCALES = {scale: [(name, *pair) for name in table3.ROWS for pair in cells.columns(scale)] for scale in cells.SCALES}
+ROWS = dict.fromkeys((*table3.ROWS, *table2.ROWS))
+SCALES = {scale: [(name, *pair) for name in ROWS for pair in cells.columns(scale)] for scale in cells.SCALES}
 
 
 def resolve(row: Row) -> configs.Resolved:
@@ -66,7 +67,7 @@ def test_row_names_are_unique():
 def test_every_cell_is_a_good_config_its_command_gives_it_and_it_starts_from_another(scale):
     rows = {cell: cells.build_row(*cell, scale) for cell in SCALES[scale]}
     by_name = {row.name: row for row in rows.values()}
-    assert len(by_name) == len(table3.ROWS) * (1 if scale == "smoke" else 5)
+    assert len(by_name) == len(ROWS) * (1 if scale == "smoke" else 5)
     resolved = {row.name: resolve(row) for row in by_name.values()}
     # Commands of rows that name the same fields are written, and read, alike.
     for row in {frozenset(row.fields): row for row in by_name.values()}.values():

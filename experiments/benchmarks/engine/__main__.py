@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=170)
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument(
-        "--match", nargs="+", default=(), metavar="TEXT", help="only rows with one of these in their name"
+        "--match", nargs="+", default=(), metavar="PATTERN", help="only rows that fit one of these, * for any text"
     )
     parser.add_argument("--only", nargs="+", choices=_NAMES, default=[n for n in _NAMES if n != "flags_child"])
     arguments = parser.parse_args()

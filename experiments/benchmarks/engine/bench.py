@@ -1,6 +1,7 @@
 """Cases, compiled many at once and then timed one after another; rows of results that a deadline may cut short."""
 
 import concurrent.futures
+import fnmatch
 import pathlib
 import statistics
 import time
@@ -77,10 +78,13 @@ class Bench:
     """
 
     def __init__(self, out: pathlib.Path, seconds: float, smoke: bool, match: Sequence[str] = ()):
-        """Results go to `out`, until `seconds` from now; rows have one of `match` in their names, if any is given."""
+        """Results go to `out`, until `seconds` from now; of rows that fit a pattern of `match`, if it has any."""
         self.rows: list[dict[str, Any]] = []
         self._out, self._deadline, self._smoke = out, time.monotonic() + seconds, smoke
         self._match, self._pool = match, concurrent.futures.ThreadPoolExecutor(_THREADS)
+
+    def _wanted(self, name: str) -> bool:
+        return not self._match or any(fnmatch.fnmatchcase(name, one) for one in self._match)
 
     def left(self) -> float:
         """Seconds until the deadline."""
@@ -91,7 +95,7 @@ class Bench:
         began, jobs = time.monotonic(), []
         for group, listed in wave.items():
             try:
-                cases = [case for case in listed() if not self._match or any(one in case.name for one in self._match)]
+                cases = [case for case in listed() if self._wanted(case.name)]
                 jobs += [(group, case, self._pool.submit(self._prepare, case)) for case in cases]
             except Exception as error:
                 self.add({"group": group, "name": "listing its cases", "error": explain(error)})

@@ -45,7 +45,7 @@ def _lanes(parts: Parts) -> Case:
         return call
 
     flops = many * 2 * _IMAGES * 2 * parts.forward
-    return Case(f"cache: {many} subsets of {_IMAGES} images at once", prepare, count, flops)
+    return Case(f"cache, {many} subsets of {_IMAGES} images at once", prepare, count, flops)
 
 
 def _real(parts: Parts) -> Real:
@@ -67,7 +67,7 @@ def _frepo(parts: Parts) -> Case:
         return program(repeated(step, count), state, real)()
 
     flops = (size + (4 + 3) * len(synthetic)) * parts.forward
-    return Case(f"frepo: {len(synthetic)} images", prepare, count, flops)
+    return Case(f"frepo, {len(synthetic)} images", prepare, count, flops)
 
 
 def _bilevel(parts: Parts) -> Case:
@@ -82,7 +82,7 @@ def _bilevel(parts: Parts) -> Case:
         return bilevel.step(state, jax.random.key(0), real, classes, **settings)
 
     flops = (inner.steps * 6 * 2 * CLASSES + 4 * CLASSES + 4 * inner.batch) * parts.forward
-    name = f"bilevel: {inner.steps} inner steps, {inner.batch} real images"
+    name = f"bilevel, {inner.steps} inner steps, {inner.batch} real images"
     return Case(name, program(step, state, real, classes), 1, flops)
 
 
@@ -104,5 +104,5 @@ def _pretrain(parts: Parts) -> Case:
         return functools.partial(translation.pretrain, **settings)(state, stacked)
 
     flops = _CASES * 2 * _IMAGES * 2 * parts.forward
-    return Case(f"pre-training: {_CASES} subsets of {_IMAGES} images",
+    return Case(f"pre-training, {_CASES} subsets of {_IMAGES} images",
                 program(repeated(step, count), state, stacked), count, flops)  # fmt: skip
