@@ -12,13 +12,14 @@ from experiments import cells, records
 from experiments.benchmarks import caching, convolutions, factoring, halves, iterations, memory, precision, steps
 from experiments.benchmarks.engine import bench
 from experiments.paper import figure4c, figure5, table2, table3, table4
-from experiments.studies import pretraining, recipes, scale, side_by_side, sweeps, unseen
+from experiments.studies import calibration, pretraining, recipes, scale, side_by_side, sweeps, unseen
 
 _SWEEPS = ("one_net", "adaptation", "refine")
 
 TABLES = {
     "headline": table3.headline,
     "table2": lambda: table2.markdown("cpu", cells.load("cpu")),
+    "table2_paper": lambda: table2.markdown("paper", cells.load("paper")),
     "iterations": lambda: iterations.markdown(records.load("iterations_cpu")),
     "table3": lambda: table3.markdown("cpu", cells.load("cpu")),
     "table3_paper": lambda: table3.markdown("paper", cells.load("paper")),
@@ -31,6 +32,7 @@ TABLES = {
     "budgets": sweeps.budgets_table,
     "recipes": recipes.markdown,
     "recipe_scores": recipes.score_table,
+    "calibration": calibration.markdown,
     "plain": sweeps.plain_table,
     "unseen": unseen.markdown,
     "scale": scale.markdown,
@@ -51,7 +53,10 @@ TABLES = {
     "caching": caching.markdown,
 }
 _HERE = records.ROOT / "experiments"
-PAGES = (records.ROOT / "README.md", *(_HERE / place / "README.md" for place in (".", "studies", "results")))
+PAGES = (
+    records.ROOT / "README.md",
+    *(_HERE / place for place in ("README.md", "studies/README.md", "studies/recipes.md", "results/README.md")),
+)
 _FIGURE = re.compile(r"[-+]?\d[\d,.]*(?: ± \d[\d.]*)?(?: \(1 network\))?<!--(\w[^<>]*/[^<>]*)-->")
 
 

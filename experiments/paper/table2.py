@@ -216,7 +216,8 @@ def draw(
             mean = published(name, column)
             if method.family == charts.RIVALS and whole and mean:
                 points.append(charts.Series([whole], [mean], method.family, f"{method.title} (published)"))
-        if len(points) > 1:
+        # Two points say nothing that a table does not.
+        if len(points) > 2:
             drawn.append(folder / f"table2_{scale}_{dataset}_ipc{ipc}.png")
             charts.scatter(drawn[-1], points, "hours: of the run, or of all official iterations", "test accuracy (%)")
     return drawn

@@ -11,7 +11,7 @@ EXPERIMENTS = [page for page in pages.PAGES if page.parent != records.ROOT]
 
 
 def name_of(page):
-    return page.parent.name
+    return str(page.relative_to(records.ROOT))
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=name_of)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import cells, sweep
-from experiments.studies import held_out, recipes, scale, ship, superclasses, sweeps, unseen
+from experiments.studies import calibration, held_out, recipes, scale, ship, superclasses, sweeps, unseen
 from experiments.sweep import Row
 from fsdd import api
 from fsdd import config as configs
@@ -145,6 +145,20 @@ def test_a_translator_s_card_has_the_rows_of_its_own_scale():
         assert card["cifar10_ipc1"] == ship.evaluated(one, 1)
         mean = cells.score(cells.get(cells.load(one), "with_adaptation", "cifar10", 1))["mean"]
         assert card["cifar10_ipc1"]["with_adaptation"].startswith(f"{mean:.1f} +- ")
+
+
+def test_a_judge_is_compared_with_training_among_recipes_and_among_starts():
+    # Two recipes, three starts: the judge ranks recipes right, and starts of the second; of the first, the wrong way.
+    judged, trained = np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([[12.0, 11, 10], [20, 21, 22]])
+    got = calibration.correlate(judged, trained)
+    assert [got[name] for name in ("recipes", "start", "recipe", "recipe_error")] == pytest.approx([1, 1, 0, 1])
+    # 1 - 6 * (2^2 + 0 + 2^2) / (6 * 35), by Spearman's formula.
+    assert got["sets"] == pytest.approx(1 - 6 * 8 / 210)
+    rows = [{"ridge": [{"nfr": 0.5}, {"nfr": 0.4}], "accuracies": [[40, 42], [43]]}, {"ridge": [{"nfr": 0.3}]}]
+    judged, trained = calibration.tabulate(rows, "nfr")
+    # Lower losses are better; what no network was trained on is left out.
+    np.testing.assert_array_equal(judged, [[-0.5, -0.4]])
+    np.testing.assert_array_equal(trained, [[41, 43]])
 
 
 def test_ways_of_refining_are_compared_start_by_start(monkeypatch):
