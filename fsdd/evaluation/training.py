@@ -17,6 +17,7 @@ import numpy as np
 
 from fsdd.core import augmentation, chunks, compilation, descent, losses, mesh
 from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.errors import UserError
 from fsdd.evaluation.training_recipes import Recipe, build_optimiser, epoch_steps, steps_of
 from fsdd.methods import regression
 from fsdd.networks import sampling
@@ -152,12 +153,16 @@ def _map_over_devices(function: Callable, lanes: int = 1) -> Callable:
 
 @functools.cache
 def classifier(network: nn.Module) -> Callable[[sampling.Variables, jax.Array], jax.Array]:
-    """`(variables [k, ...], images [n, h, w, c]) -> classes [k, n]`, compiled once for each network."""
+    """`(variables [k, ...], images [n, h, w, c]) -> classes [k, n]`, compiled once for each network.
+
+    The class is -1 where a logit is no finite number: the largest of such logits would be the first class's.
+    """
 
     @compilation.jit
     def classify(variables, images):
         def one(variables, images):
-            return jnp.argmax(network.apply(variables, images).logits, -1)
+            logits = network.apply(variables, images).logits
+            return jnp.where(jnp.all(jnp.isfinite(logits), -1), jnp.argmax(logits, -1), -1)
 
         return _map_over_devices(one)(variables, images)
 
@@ -173,7 +178,11 @@ def score(
     chunk: int = 250,
     watch: Callable[[int], object] = lambda _: None,
 ) -> np.ndarray:
-    """Test accuracy of each network, float64 `[k]`: the share of images that get their classes, int `[n]`."""
+    """Test accuracy of each network, float64 `[k]`: the share of images that get their classes, int `[n]`.
+
+    Raises:
+        UserError: as `classify`.
+    """
     predictions = classify(network, variables, images, chunk=chunk, watch=watch)
     return np.mean(predictions == np.asarray(classes), axis=1)
 
@@ -209,6 +218,9 @@ def classify(
 
     Returns:
         int `[k, n]`.
+
+    Raises:
+        UserError: a network has no finite answer for an image.
     """
 
     program, done = classifier(network), 0
@@ -220,4 +232,10 @@ def classify(
 
     predictions = chunks.map_chunks(lambda some: program(variables, some).T, images, chunk, tell)
     watch(len(images) - done)
-    return np.asarray(predictions).T
+    classes = np.asarray(predictions).T
+    if lost := int(np.sum(classes < 0, axis=1).max()):
+        raise UserError(
+            f"a network gives no finite answer for {lost:,} of {len(images):,} images: it diverged, or its set has "
+            "nothing to learn from, or they are not finite; lower evaluate.rate, or look at the images"
+        )
+    return classes

@@ -10,6 +10,7 @@ import pytest
 
 from fsdd.core import compilation, losses
 from fsdd.core.synthetic_set import SyntheticSet
+from fsdd.errors import UserError
 from fsdd.evaluation import training, training_recipes
 from fsdd.evaluation.training_recipes import Recipe
 from fsdd.io.progress import compile_clock
@@ -244,6 +245,24 @@ def test_score_counts_right_answers(synthetic, chunk):
     found = training.score(NETWORK, variables, images, classes, chunk=chunk, watch=told.append)
     np.testing.assert_allclose(found, wanted)
     assert told == [min(chunk, 7 - at) for at in range(0, 7, chunk)]
+
+
+def test_a_network_that_gives_no_finite_answer_is_not_scored(synthetic):
+    """The largest of logits that are all NaN is the first, which would be right for every image of the first class."""
+    images, classes = np.ones((3, 8, 8, 1), np.float32), np.zeros(3, int)
+    sampled = sampling.sampler(NETWORK, (8, 8, 1))(jax.random.split(jax.random.key(0), 2))
+    training.score(NETWORK, sampled, images, classes)
+    broken = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), sampled)
+    with pytest.raises(UserError, match=r"no finite answer for 3 of 3 images"):
+        training.score(NETWORK, broken, images, classes)
+    images[1] = np.inf
+    with pytest.raises(UserError, match=r"no finite answer for 1 of 3 images"):
+        training.score(NETWORK, sampled, images, classes)
+    # Images of zeros give features of zeros, on which no ridge head can be fitted.
+    nothing = synthetic.replace(images=jnp.zeros_like(synthetic.images))
+    state = training.train(NETWORK, dataclasses.replace(PLAIN, fit="ridge"), nothing, jax.random.key(0)[None])
+    with pytest.raises(UserError, match=r"no finite answer"):
+        training.score(NETWORK, training.variables(state), np.ones((3, 8, 8, 1), np.float32), classes)
 
 
 def test_a_rare_class_counts_as_much_as_a_frequent_one_in_balanced_accuracy():
