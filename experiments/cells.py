@@ -273,15 +273,12 @@ def show(text: str, out: pathlib.Path, pictures: Sequence[pathlib.Path] = (), pa
     """
     print(text, flush=True)
     if out.resolve().parent == records.FOLDER:
-        # Imported here: the pages hold the tables of those who call this.
-        from experiments import pages
-
-        pages.update()
-        where = records.FOLDER / "README.md"
+        where = f"{_shorten(records.FOLDER / 'README.md')} (python -m experiments.pages renders it)"
     else:
-        where = out.with_name(f"{page or out.stem}.md")
-        where.write_text(text + "\n")
-    print(f"\ntable: {_shorten(where)}\nresults: {_shorten(out)}")
+        file = out.with_name(f"{page or out.stem}.md")
+        file.write_text(text + "\n")
+        where = str(_shorten(file))
+    print(f"\ntable: {where}\nresults: {_shorten(out)}")
     for picture in pictures:
         print(f"picture: {_shorten(picture)}")
 

@@ -120,7 +120,7 @@ def markdown(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure, and bring the pages up to date."""
+    """Measure, and show the table."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.iterations")
     allowed = cells.are_there(table2.TIMED)
     parser.add_argument("--rows", nargs="*", default=list(allowed), choices=allowed)

@@ -98,7 +98,7 @@ def test_the_table_of_the_repository_lies_on_its_page(monkeypatch, capsys):
     pages = {page: page.read_text() for page in records.ROOT.glob("experiments/**/README.md")}
     call(monkeypatch, lambda: cells.main("table2", table2.ROWS, table2.markdown), "--render")
     printed = capsys.readouterr().out
-    where = pathlib.Path(printed.partition("table: ")[2].splitlines()[0])
+    where = pathlib.Path(printed.partition("\n\ntable: ")[2].split()[0])
     assert printed.partition("\n\ntable: ")[0] in where.read_text()
     assert {page: page.read_text() for page in pages} == pages
 
