@@ -27,6 +27,7 @@ import scipy.stats
 
 from experiments import records
 from experiments.studies import held_out, side_by_side
+from experiments.studies.learner import Learner
 from fsdd import config as configs
 from fsdd.assembly import environment, keys, real_sets, scorers
 from fsdd.core import compilation, descent, synthetic_set
@@ -35,7 +36,6 @@ from fsdd.distilling import context as contexts
 from fsdd.distilling import moves, starts
 from fsdd.distilling.context import Context
 from fsdd.distilling.stages import distill
-from fsdd.evaluation import training
 from fsdd.io import progress, provenance, synthetic_files, workdir
 from fsdd.methods import distillation, optimisers, streams
 
@@ -169,16 +169,12 @@ def score(
     context: Context, arguments: argparse.Namespace, images: jax.Array, classes: np.ndarray, seed: int, protocol: str
 ) -> list[float]:
     """Accuracies in percent, on whitened test images, of networks that learn a stored set by a protocol."""
-    stored, found = synthetic_files.read_set(arguments.root / "sets" / f"{arguments.score}_{seed}.npz"), []
+    stored = synthetic_files.read_set(arguments.root / "sets" / f"{arguments.score}_{seed}.npz")
     synthetic = stored.decoded(WAYS[arguments.score].factor)
     config = build_config(arguments, **{"evaluate.protocol": protocol})
     network, recipe = scorers.build_scorer(config, context.data.num_classes)
-    for index in range(FITS[protocol]):
-        key = keys.scoring_key(seed, index)[None]
-        state = training.train(network, recipe, synthetic, key, config.compute.dispatch)
-        share = training.score(network, training.variables(state), images, classes, chunk=500)[0]
-        found.append(round(100 * float(share), 2))
-    return found
+    learn = Learner(network, recipe, images, classes, config.compute.dispatch)
+    return [round(learn(synthetic, seed, index), 2) for index in range(FITS[protocol])]
 
 
 def markdown() -> str:

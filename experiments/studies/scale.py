@@ -12,41 +12,29 @@ networks as the run's own evaluation, or as many steps of them as `--steps` says
 import argparse
 import dataclasses
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 
 from experiments import cells, records
 from experiments.studies import held_out
+from experiments.studies.learner import Learner
 from fsdd import config as configs
 from fsdd.assembly import environment
-from fsdd.assembly.keys import scoring_key
 from fsdd.assembly.real_sets import load_real_set
 from fsdd.assembly.scorers import build_scorer
 from fsdd.core import whitening
-from fsdd.core.synthetic_set import SyntheticSet
-from fsdd.evaluation import training, training_recipes
+from fsdd.evaluation import training_recipes
 from fsdd.io import provenance, workdir
 from fsdd.io.synthetic_files import read_set
 
 
-def build_learner(config: configs.Resolved, steps: int) -> tuple[training_recipes.Recipe, Callable]:
-    """How a run's networks train, and what gives the accuracy in percent of one of them by its index.
-
-    That takes a set whose images `[n, h, w, c]` are whitened as the run's own are. `steps` of 0 are the run's own.
-    """
+def build_learner(config: configs.Resolved, steps: int) -> Learner:
+    """What trains and scores networks as a run does, for so many steps; 0 are the run's own."""
     data = load_real_set(config, config.test_fraction, config.validation_fraction)
     fitted = whitening.fit(data.train_images, config.whitening.kind, config.whitening.regularisation)
-    images, (network, recipe) = fitted.apply(data.test_images), build_scorer(config, data.num_classes)
+    network, recipe = build_scorer(config, data.num_classes)
     recipe = dataclasses.replace(recipe, steps=steps or recipe.steps)
-
-    def accuracy(synthetic: SyntheticSet, index: int) -> float:
-        state = training.train(
-            network, recipe, synthetic, scoring_key(config.seed, index)[None], config.compute.dispatch
-        )
-        return 100 * float(training.score(network, training.variables(state), images, data.test_labels)[0])
-
-    return recipe, accuracy
+    return Learner(network, recipe, fitted.apply(data.test_images), data.test_labels, config.compute.dispatch)
 
 
 def markdown() -> str:
@@ -75,17 +63,17 @@ def main() -> None:
         parser.error(f"--networks is {arguments.networks}; allowed: at least 2, whose spread is told")
     environment.prepare()
     config = held_out.read_config(arguments.workdir, arguments.data_dir)
-    recipe, accuracy = build_learner(config, arguments.steps)
+    learn = build_learner(config, arguments.steps)
     made = read_set(arguments.workdir / arguments.stage / "set.npz").decoded(config.factor)
     what = {"set": arguments.workdir.name, "stage": arguments.stage, "protocol": config.protocol}
-    what |= {"T": config.distill.steps, "steps": training_recipes.steps_of(recipe, len(made))}
+    what |= {"T": config.distill.steps, "steps": training_recipes.steps_of(learn.recipe, len(made))}
     found = (records.read(arguments.out) or {"rows": []})["rows"]
     for factor in arguments.factors:
         row = what | {"factor": factor}
         if records.find(found, **row):
             continue
         scaled = made.replace(images=factor * made.images)
-        scores = np.array([accuracy(scaled, index) for index in range(arguments.networks)])
+        scores = np.array([learn(scaled, config.seed, index) for index in range(arguments.networks)])
         spread = {"mean": round(float(scores.mean()), 2), "std": round(float(scores.std(ddof=1)), 2)}
         found.append(row | spread | {"accuracies": np.round(scores, 2).tolist()})
         print(found[-1], flush=True)

@@ -29,14 +29,14 @@ import optax
 
 from experiments import cells, records
 from experiments.studies import held_out
+from experiments.studies.learner import Learner
 from fsdd import config as configs
-from fsdd.assembly import environment, keys, scorers, translators
+from fsdd.assembly import environment, scorers, translators
 from fsdd.core import compilation, descent, synthetic_set
 from fsdd.core.synthetic_set import SyntheticSet
 from fsdd.distilling import context as contexts
 from fsdd.distilling import pipeline
 from fsdd.distilling.context import Context
-from fsdd.evaluation import training
 from fsdd.io import progress, provenance, workdir
 from fsdd.methods import autoencoding, optimisers, translation
 from fsdd.methods.nfr import Objective
@@ -347,6 +347,7 @@ def score(context: Context, sets: dict[str, list[SyntheticSet]], table: Table, n
     """Accuracy of networks trained on each set: one for every set, then another for every set, while there is time."""
     network, recipe = scorers.build_scorer(context.config, context.data.num_classes)
     images = jnp.asarray(context.whitening.apply(context.data.test_images))
+    learn = Learner(network, recipe, images, context.data.test_labels, context.config.compute.dispatch)
     longest = 0.0
     for index in range(networks):
         for name, starts in sets.items():
@@ -356,10 +357,7 @@ def score(context: Context, sets: dict[str, list[SyntheticSet]], table: Table, n
                     print("no time is left for another network", flush=True)
                     return
                 began = clock.spent
-                key = keys.scoring_key(start, index)[None]
-                state = training.train(network, recipe, one, key, context.config.compute.dispatch)
-                right = training.score(network, training.variables(state), images, context.data.test_labels, chunk=1000)
-                found[start] = [*found[start], round(100 * float(right[0]), 2)]
+                found[start] = [*found[start], round(learn(one, start, index), 2)]
                 # The first one compiles.
                 longest = max(longest, clock.spent - began) if longest else 1e-9
             table.put(name, accuracies=found)
