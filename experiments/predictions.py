@@ -149,17 +149,23 @@ def _rate(device: Device, architecture: str) -> float:
 
 def _pretraining_seconds(config: Resolved, size: Size, device: Device, stage: str) -> float:
     """Caching distils every subset; pre-training then moves the translator on a few of them at a time."""
-    settings, subsets, views = config.pretrain, config.subsets, 1 + config.objective.flip
-    network = objectives.build_objective(config, subsets.classes_max, None if stage == "cache" else settings.width)
-    flops = _flops(network.network, size.image_shape)
+    settings, subsets = config.pretrain, config.subsets
     if stage == "cache":
-        synthetic = config.distill.steps * subsets.synthetic * THERE_AND_BACK * views
         # Subsets are lanes of one program, so that a step's own seconds are those of all of them.
-        passes = subsets.count * (synthetic + subsets.views * subsets.images)
-        return passes * flops / device.flops + subsets.count / _lanes(config) * config.distill.steps * device.step
-    drawn = math.ceil(settings.steps / settings.uses) * settings.subsets
-    synthetic = settings.steps * settings.subsets * subsets.synthetic * (THERE_AND_BACK * views + TRAINING)
-    return (synthetic + drawn * settings.real_images) * flops / device.flops + settings.steps * device.step
+        own = subsets.count / _lanes(config) * config.distill.steps * device.step
+        return caching_flops(config, size) / device.flops + own
+    network = objectives.build_objective(config, subsets.classes_max, settings.width).network
+    drawn = math.ceil(settings.steps / settings.uses) * settings.subsets * settings.real_images
+    moved = THERE_AND_BACK * (1 + config.objective.flip) + TRAINING
+    passes = drawn + settings.steps * settings.subsets * subsets.synthetic * moved
+    return passes * _flops(network, size.image_shape) / device.flops + settings.steps * device.step
+
+
+def caching_flops(config: Resolved, size: Size) -> float:
+    """FLOPs of distilling all subsets of a store."""
+    subsets, network = config.subsets, objectives.build_objective(config, config.subsets.classes_max).network
+    synthetic = config.distill.steps * subsets.synthetic * THERE_AND_BACK * (1 + config.objective.flip)
+    return subsets.count * (synthetic + subsets.views * subsets.images) * _flops(network, size.image_shape)
 
 
 def _pretraining_bytes(config: Resolved, size: Size) -> float:

@@ -3,15 +3,16 @@
     python -m fsdd.main --config=configs/pretrain_cpu.py --workdir=runs/pretrain_cpu
     python -m experiments.studies.unseen --data_dir ~/tensorflow_datasets
 
-Beside the translator of that run stands one that learned on the store's first 15 subsets, for fewer steps, and those of
-other runs on the same store (`--others`). They are judged without adaptation, by ridge heads in networks and on real
-images that neither the set itself nor any subset that they learned on has: on subsets they learned on, on subsets of
-the same store held out, and on sets of CIFAR-10 from ten starts, distilled alike. Writes results/unseen.json.
+Beside the translator of that run stand some that learned on the store's first subsets, so many each (`--few`), for
+fewer steps, and those of other runs on the same store (`--others`). They are judged without adaptation, by ridge heads
+in networks and on real images that neither the set itself nor any subset that they learned on has: on subsets they
+learned on, on subsets of the same store held out, and on sets of CIFAR-10 from ten starts, distilled alike. Writes
+results/unseen.json, and where `--few` are several, a picture of gains by subsets.
 
 For the translator of a GPU, whose ten sets of CIFAR-10 take hours here:
 
     python -m experiments.studies.unseen --config pretrain_tiny_imagenet32 --store pretrain_tiny_imagenet32 \\
-        --judged 15 --few 0 --groups "learned on" "held out" --out experiments/results/unseen_torch.json
+        --judged 15 --few --groups "learned on" "held out" --out experiments/results/unseen_torch.json
 """
 
 import argparse
@@ -22,13 +23,14 @@ from collections.abc import Iterable
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import records, sweep
+from experiments import charts, predictions, records, sweep
 from experiments.studies.held_out import Judge
 from fsdd import api
 from fsdd import config as configs
 from fsdd.assembly import environment, translators
 from fsdd.assembly.objectives import build_objective
 from fsdd.core.synthetic_set import SyntheticSet, centred_labels
+from fsdd.data.real_set import RealSet
 from fsdd.errors import UserError
 from fsdd.io import provenance, workdir
 from fsdd.methods import translation
@@ -47,14 +49,14 @@ def build_config(arguments: argparse.Namespace, **fields) -> configs.Resolved:
     return configs.resolve(config)
 
 
-def learn(arguments: argparse.Namespace) -> pathlib.Path:
+def learn(arguments: argparse.Namespace, few: int) -> pathlib.Path:
     """The workdir of a translator that learned on the first few subsets of a store."""
-    folder = arguments.root / f"unseen_{arguments.store}_{arguments.few}"
+    folder = arguments.root / f"unseen_{arguments.store}_{few}"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "cache").exists():
         (folder / "cache").symlink_to((arguments.root / arguments.store / "cache").absolute())
     fields = {"pretrain__steps": STEPS, "pretrain__every": STEPS, "pretrain__held_out": 1}
-    api.run(build_config(arguments, subsets__count=arguments.few, **fields), folder, "pretrain")
+    api.run(build_config(arguments, subsets__count=few, **fields), folder, "pretrain")
     return folder
 
 
@@ -113,19 +115,19 @@ def gains(before: list[dict], after: list[dict]) -> dict[str, float]:
 def judge_all(arguments: argparse.Namespace) -> list[dict]:
     """A row for each translator and group."""
     environment.prepare()
-    known = [arguments.root / name for name in (*arguments.others, arguments.store)]
-    cards = {folder: workdir.read(folder / "translator" / "card.json") for folder in known}
+    own = arguments.root / arguments.store
+    if not (own / "cache").is_dir():
+        raise UserError(f"{own} has no store; run --stage=cache there first")
+    known = [arguments.root / name for name in arguments.others] + [own] * (not arguments.few or _card(own) is not None)
     for folder in known:
-        if cards[folder] is None:
+        if _card(folder) is None:
             raise UserError(f"{folder} has no translator; run --stage=pretrain there first")
-    kept = cache.prepare(build_config(arguments), known[-1])
-    if arguments.few:
-        few = learn(arguments)
-        cards = {few: workdir.read(few / "translator" / "card.json")} | cards
-    # More may have been cached than it learned on.
-    train, held_out = batches.split(cards[known[-1]]["config"]["subsets.count"])
-    most = max(card["config"]["subsets.count"] for card in cards.values())
-    drawn = real_images.find_drawn(kept, batches.split(most)[0])
+    kept = cache.prepare(build_config(arguments), own)
+    cards = {folder: _card(folder) for folder in [*(learn(arguments, few) for few in arguments.few), *known]}
+    # More may have been cached than some learned on.
+    counts = [card["config"]["subsets.count"] for card in cards.values()]
+    train, held_out = batches.split(max(counts))
+    drawn = real_images.find_drawn(kept, train)
     makers = {
         "learned on": lambda: pair_subsets(kept, train[: arguments.judged], drawn),
         "held out": lambda: pair_subsets(kept, held_out[-arguments.judged :], drawn),
@@ -136,12 +138,39 @@ def judge_all(arguments: argparse.Namespace) -> list[dict]:
     translator, rows = translators.build(kept.config, "fresh", kept.data.image_shape[-1]), []
     for folder, card in cards.items():
         variables = translators.load(translator, folder / "translator", kept.data.image_shape)
-        learned = {"T": kept.config.distill.steps, "subsets": card["config"]["subsets.count"], "steps": card["steps"]}
+        count = card["config"]["subsets.count"]
+        flops = predictions.caching_flops(build_config(arguments, subsets__count=count), _size(kept.data))
+        learned = {"T": kept.config.distill.steps, "subsets": count, "steps": card["steps"]}
+        learned |= {"caching_tflop": round(flops / 1e12)}
         for name, pairs in groups.items():
             after = [judge_of(translation.translate(translator, variables, one)) for one, judge_of in pairs]
             rows.append(learned | {"group": name, "sets": len(pairs)} | gains(before[name], after))
             print(rows[-1], flush=True)
     return rows
+
+
+def _card(folder: pathlib.Path) -> dict | None:
+    """Of the translator that a run left, if it left one."""
+    return workdir.read(folder / "translator" / "card.json")
+
+
+def _size(data: RealSet) -> predictions.Size:
+    counts = (range(len(labels)) for labels in (data.train_labels, data.test_labels))
+    return predictions.Size(data.image_shape, data.num_classes, *counts)
+
+
+def draw(rows: list[dict], path: pathlib.Path) -> None:
+    """Gains of ridge accuracy, and a standard error up and down, by subsets: of translators with equal steps."""
+    least, series = min(row["steps"] for row in rows), []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        own = sorted(
+            (row for row in rows if (row["group"], row["steps"]) == (group, least)), key=lambda row: row["subsets"]
+        )
+        counts = [row["subsets"] for row in own]
+        for sign in (-1, 0, 1):
+            gains = [row["accuracy_gain"] + sign * row["accuracy_gain_error"] for row in own]
+            series.append(charts.Series(counts, gains, group, "" if sign else group))
+    charts.scatter(path, series, "subsets learned on", "gain of ridge accuracy (points)")
 
 
 def markdown() -> str:
@@ -150,11 +179,12 @@ def markdown() -> str:
     for row in [row for name in ("unseen", "unseen_torch") for row in (records.load(name) or {"rows": []})["rows"]]:
         gain = f"{row['accuracy_gain']:+.2f} ± {row['accuracy_gain_error']:.2f}"
         fall = f"{row['nfr_scaled_gain']:+.4f} ± {row['nfr_scaled_gain_error']:.4f}"
-        learned = [row["T"], row["subsets"], row["steps"], row["group"], row["sets"]]
+        learned = [row["T"], row["subsets"], row.get("caching_tflop"), row["steps"], row["group"], row["sets"]]
         rows.append([*learned, f"{row['accuracy']:.1f}", gain, f"{row['nfr_scaled']:.4f}", fall])
     head = [
         "T",
         "subsets",
+        "caching (TFLOP)",
         "steps",
         "judged on",
         "sets",
@@ -175,7 +205,7 @@ def main() -> None:
     )
     parser.add_argument("--others", nargs="*", default=[], help="more workdirs under root, on the same store")
     parser.add_argument("--config", default="pretrain_cpu", help="of configs/, by which the store was made")
-    parser.add_argument("--few", type=int, default=15, help="subsets that a translator beside learns on; 0: none")
+    parser.add_argument("--few", type=int, nargs="*", default=[15], help="subsets that translators beside learn on")
     parser.add_argument("--judged", type=int, default=8, help="at most so many sets of the store a group")
     parser.add_argument("--groups", nargs="*", default=list(GROUPS), choices=GROUPS)
     parser.add_argument("--data_dir", default=None)
@@ -183,12 +213,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.judged < 2:
         parser.error(f"--judged is {arguments.judged}; allowed: at least 2, whose spread is told")
-    if 0 < arguments.few < arguments.judged and "learned on" in arguments.groups:
+    least = min(arguments.few, default=arguments.judged)
+    if least < arguments.judged and "learned on" in arguments.groups:
         # Sets that it did not see would count as learned on.
-        parser.error(f"--judged is {arguments.judged}; allowed: at most {arguments.few}, as --few says")
+        parser.error(f"--judged is {arguments.judged}; allowed: at most {least}, as --few says")
     with sweep.one_line_errors(parser.prog):
         rows = judge_all(arguments)
     workdir.write(arguments.out, {"rows": rows} | provenance.summary())
+    if len(arguments.few) > 1:
+        draw(rows, arguments.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def test_what_translation_gains_is_a_mean_over_sets_with_its_standard_error():
     [
         (["--judged=1"], "--judged is 1; allowed: at least 2"),
         (["--judged=8", "--few=4"], "--judged is 8; allowed: at most 4"),
-        (["--store=nothing"], "has no translator; run --stage=pretrain there first"),
+        (["--store=nothing"], "nothing has no store; run --stage=cache there first"),
     ],
 )
 def test_whoever_asks_what_carries_over_is_told_what_is_allowed(tmp_path, monkeypatch, capsys, arguments, line):
@@ -128,14 +128,17 @@ def test_a_translator_is_judged_on_sets_that_it_learned_on_and_on_others(tmp_pat
     monkeypatch.setitem(sys.modules, module.__name__, module)
     api.run(configs.resolve(tiny_pretraining()), tmp_path / "store")
     out = tmp_path / "unseen.json"
-    arguments = ["--config=tiny_pretraining", "--store=store", "--judged=2", "--few=0", f"--root={tmp_path}"]
+    arguments = ["--config=tiny_pretraining", "--store=store", "--judged=2", "--few", "10", "15", f"--root={tmp_path}"]
     monkeypatch.setattr("sys.argv", ["unseen", *arguments, f"--out={out}", "--groups", "learned on", "held out"])
+    monkeypatch.setattr(unseen, "STEPS", 3)
     unseen.main()
     rows = json.loads(out.read_text())["rows"]
     assert [(row["group"], row["sets"], row["T"], row["subsets"], row["steps"]) for row in rows] == [
-        ("learned on", 2, 2, 20, 2),
-        ("held out", 2, 2, 20, 2),
+        (group, 2, 2, subsets, steps)
+        for subsets, steps in ((10, 3), (15, 3), (20, 2))
+        for group in ("learned on", "held out")
     ]
+    assert out.with_suffix(".png").exists() and rows[0]["caching_tflop"] == 0
     assert all(np.isfinite(row["accuracy_gain"]) for row in rows)
 
 
