@@ -146,7 +146,7 @@ MACHINE: dict[str, Field] = {
         1,
         values.whole(1, 1000),
         "Evaluation networks that are trained together: the devices of the host share them; "
-        "several on one device are slow on CPU.",
+        "several on one device are slower than in turn.",
     ),
     "compute.lane_images": Field(
         ByPlatform(128, 1000),
