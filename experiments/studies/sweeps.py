@@ -159,14 +159,14 @@ def _budgets() -> list[Row]:
     def row(name: str, config: str, budget: str, fields: dict[str, Any], after: str | None = None) -> Row:
         return Row(f"budget_{name}_{budget}", config, {"budget": budget} | fields, after)
 
+    short = ("fast", "default")
     return [
-        row("ipc1", _CONFIG, "default", several | ridge),
+        *(row("ipc1", _CONFIG, budget, several | ridge) for budget in short),
         row("ipc1_trained", _CONFIG, "default", several, "budget_ipc1_default"),
+        row("ipc1", _CONFIG, "long", ridge),
         row("ipc1_ds", _CONFIG, "default", several | ridge | {"factor": 2, "seeds": (0, 1, 2)}),
-        row("ipc1", _CONFIG, "fast", several | ridge),
-        *(row(f"ipc{ipc}", f"cifar10_ipc{ipc}", budget, ridge) for ipc in (10, 50) for budget in ("fast", "default")),
-        *(row("superclasses", _CONFIG, budget, folder | ridge) for budget in ("fast", "default")),
-        *(row(f"ipc{ipc}", f"cifar10_ipc{ipc}", "long", ridge) for ipc in (1, 10, 50)),
+        *(row(f"ipc{ipc}", f"cifar10_ipc{ipc}", budget, ridge) for ipc in (10, 50) for budget in (*short, "long")),
+        *(row("superclasses", _CONFIG, budget, folder | ridge) for budget in short),
     ]
 
 
