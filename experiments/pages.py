@@ -12,7 +12,7 @@ from experiments import cells, records
 from experiments.benchmarks import caching, convolutions, factoring, halves, iterations, memory, precision, steps
 from experiments.benchmarks.engine import bench
 from experiments.paper import figure4c, figure5, table2, table3, table4
-from experiments.studies import calibration, pretraining, recipes, scale, side_by_side, sweeps, unseen
+from experiments.studies import calibration, pretraining, recipes, scale, side_by_side, sweeps, tones, unseen
 
 _SWEEPS = ("one_net", "adaptation", "refine")
 
@@ -38,6 +38,7 @@ TABLES = {
     "scale": scale.markdown,
     "side_by_side_ipc1": lambda: side_by_side.markdown(1),
     "side_by_side_ipc10": lambda: side_by_side.markdown(10),
+    "tones": lambda: "\n\n".join(filter(None, map(tones.markdown, (1, 10)))),
     "pretraining": pretraining.markdown,
     "tiny_imagenet32": lambda: pretraining.learning_curve("tiny_imagenet32", 500),
     "tiny_imagenet32_torch": lambda: pretraining.learning_curve("tiny_imagenet32_torch", 1000),

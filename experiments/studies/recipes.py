@@ -26,7 +26,7 @@ import optax
 import scipy.stats
 
 from experiments import records
-from experiments.studies import held_out, side_by_side
+from experiments.studies import held_out, paired_sets
 from experiments.studies.learner import Learner
 from fsdd import config as configs
 from fsdd.assembly import environment, keys, real_sets, scorers
@@ -156,7 +156,7 @@ def build_context(arguments: argparse.Namespace) -> Context:
 
 def measure(networks: Networks, context: Context, way: Way, seed: int) -> tuple[SyntheticSet, dict[str, Any]]:
     """The refined set, and what the judge says of it and of what it was before."""
-    synthetic = starts.choose_start(side_by_side.reseed(context, seed, way.factor), 1)
+    synthetic = starts.choose_start(paired_sets.reseed(context, seed, way.factor), 1)
     row = {"start": networks.judge(synthetic.decoded(way.factor))}
     if way.one_net:
         synthetic = networks.distil(synthetic, way, jax.random.key(seed + 7))
