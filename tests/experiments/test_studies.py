@@ -210,24 +210,25 @@ def test_superclasses_have_as_many_images_of_each_of_their_classes():
     assert np.bincount(superclasses.SUPERCLASSES).tolist() == [5] * 20
 
 
-def test_budgets_are_shown_with_what_they_took_and_the_networks_that_were_trained(monkeypatch):
-    def row(name, mean, **fields):
+def test_budgets_are_shown_with_what_they_took_and_what_networks_learned_in_each_way(monkeypatch):
+    def row(protocol, mean, **fields):
         refine = {"networks": 25, "steps": 200, "wall_seconds": 90.0}
-        evaluations = [{"mean": mean, "std": 0.5}]
-        return {"row": f"budget_{name}", "fields": fields, "stages": {"refine": refine}, "evaluations": evaluations}
+        evaluations = [{"mean": mean, "std": 0.5, "recipe": {"protocol": protocol}}]
+        return {"row": "any", "fields": fields, "stages": {"refine": refine}, "evaluations": evaluations}
 
     several = {"seeds": [0, 1], "budget": "fast"}
     found = [
-        row("ipc1_fast", 48.0, **several),
-        row("ipc1_trained_fast", 43.0, **several),
-        row("ipc1_ds_fast", 51.0, **several, factor=2),
-        row("ipc10_default", 58.0, budget="default", ipc=10),
-        row("superclasses_fast", 22.0, budget="fast", dataset="runs/superclasses/"),
+        row("ridge", 48.0, **several),
+        row("recommended", 43.0, **several),
+        row("ridge_then_train", 46.0, **several),
+        row("ridge", 51.0, **several, factor=2),
+        row("ridge", 58.0, budget="default", ipc=10),
+        row("ridge", 22.0, budget="fast", dataset="runs/superclasses/"),
     ]
     monkeypatch.setattr(sweeps.records, "load", lambda name: found)
     assert sweeps.budgets_table().splitlines()[2:] == [
-        "| CIFAR-10, IPC 1 | `fast` | 25 | 200 | 1.5 (2 sets) | 48.0 ± 0.5 | 43.0 ± 0.5 |",
-        "| CIFAR-10, IPC 1, DS | `fast` | 25 | 200 | 1.5 (2 sets) | 51.0 ± 0.5 |  |",
-        "| CIFAR-10, IPC 10 | `default` | 25 | 200 | 1.5 | 58.0 ± 0.5 |  |",
-        "| the folder `superclasses`, IPC 1 | `fast` | 25 | 200 | 1.5 | 22.0 ± 0.5 |  |",
+        "| CIFAR-10, IPC 1 | `fast` | 25 | 200 | 1.5 (2 sets) | 48.0 ± 0.5 | 46.0 ± 0.5 | 43.0 ± 0.5 |",
+        "| CIFAR-10, IPC 1, DS | `fast` | 25 | 200 | 1.5 (2 sets) | 51.0 ± 0.5 |  |  |",
+        "| CIFAR-10, IPC 10 | `default` | 25 | 200 | 1.5 | 58.0 ± 0.5 |  |  |",
+        "| the folder `superclasses`, IPC 1 | `fast` | 25 | 200 | 1.5 | 22.0 ± 0.5 |  |  |",
     ]
