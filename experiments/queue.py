@@ -33,8 +33,8 @@ from fsdd.io import progress, workdir
 # Seconds that a job has to write a checkpoint once it is told to stop.
 _GRACE = 10
 _POLL = 0.2
-# On an H200 programs compile in a third of the time without Triton's matrix products, and run as fast but for 3 to 10 %
-# (`results/engine_gpu.json`); jobs of minutes compile a dozen. What is timed is timed without it.
+# On an H200 programs compile in a third of the time without Triton's matrix products, and run as fast but for 10 % at ten
+# images (`results/engine_gpu.json`); jobs of minutes compile a dozen. What is timed is timed without this flag.
 _QUICK_TO_COMPILE = "--xla_gpu_enable_triton_gemm=false"
 
 
@@ -94,14 +94,22 @@ def _start(job: Job, place: Place) -> Running:
     job.result.parent.mkdir(parents=True, exist_ok=True)
     log = place.root / "logs" / f"{job.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    # On a GPU the first process would take most of the memory.
-    environment = {"XLA_FLAGS": "" if job.timed else _QUICK_TO_COMPILE} | os.environ
-    environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONUNBUFFERED": "1"}
     with log.open("a") as file:
         process = subprocess.Popen(
-            [sys.executable, *job.arguments], stdout=file, stderr=file, env=environment, start_new_session=True
+            [sys.executable, *job.arguments],
+            stdout=file,
+            stderr=file,
+            env=build_environment(job, find_device()),
+            start_new_session=True,
         )
     return Running(job, process, time.monotonic(), log)
+
+
+def build_environment(job: Job, device: str) -> dict[str, str]:
+    """Environment variables of a job's process: this one's, and what suits a device that several share."""
+    quick = {} if job.timed or device == "cpu" else {"XLA_FLAGS": _QUICK_TO_COMPILE}
+    # Without it the first process on a GPU takes most of the memory.
+    return quick | os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONUNBUFFERED": "1"}
 
 
 def _finish(one: Running, place: Place) -> str:

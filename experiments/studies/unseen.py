@@ -163,9 +163,8 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
     """Gains of ridge accuracy, and a standard error up and down, by subsets: of translators with equal steps."""
     least, series = min(row["steps"] for row in rows), []
     for group in dict.fromkeys(row["group"] for row in rows):
-        own = sorted(
-            (row for row in rows if (row["group"], row["steps"]) == (group, least)), key=lambda row: row["subsets"]
-        )
+        own = [row for row in rows if (row["group"], row["steps"]) == (group, least)]
+        own.sort(key=lambda row: row["subsets"])
         counts = [row["subsets"] for row in own]
         for sign in (-1, 0, 1):
             gains = [row["accuracy_gain"] + sign * row["accuracy_gain_error"] for row in own]

@@ -47,6 +47,16 @@ def test_one_that_times_programs_runs_alone():
     assert queue.choose([late, job("small")], [job("one")], 1000, TWO).name == "small"
 
 
+def test_programs_compile_quickly_on_a_gpu_where_they_are_not_timed(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    timing = dataclasses.replace(job("timing"), timed=True)
+    assert queue.build_environment(job("one"), "h200")["XLA_FLAGS"] == "--xla_gpu_enable_triton_gemm=false"
+    assert "XLA_FLAGS" not in queue.build_environment(timing, "h200")
+    assert "XLA_FLAGS" not in queue.build_environment(job("one"), "cpu")
+    monkeypatch.setenv("XLA_FLAGS", "--mine")
+    assert queue.build_environment(job("one"), "h200")["XLA_FLAGS"] == "--mine"
+
+
 def test_one_that_builds_on_another_waits_for_it():
     second = job("second", after="first")
     assert queue.choose([second], [job("first")], 1000, TWO) is None
