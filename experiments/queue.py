@@ -33,8 +33,8 @@ from fsdd.io import progress, workdir
 # Seconds that a job has to write a checkpoint once it is told to stop.
 _GRACE = 10
 _POLL = 0.2
-# On an H200 programs compile in a third of the time without Triton's matrix products, and run as fast but for 10 % at ten
-# images (`results/engine_gpu.json`); jobs of minutes compile a dozen. What is timed is timed without this flag.
+# Without Triton's matrix products programs compile in a third of the time on an H200, and run as fast but for 10 % at
+# ten images (`results/engine_gpu.json`); jobs of minutes compile a dozen. What is timed is timed without this flag.
 _QUICK_TO_COMPILE = "--xla_gpu_enable_triton_gemm=false"
 
 
