@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import importlib
 import pathlib
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import records
+from experiments import cells, records
 from experiments.studies import held_out
 from experiments.studies.learner import Learner
 from fsdd import config as configs
@@ -41,6 +42,28 @@ class Clock:
     def left(self) -> float:
         """Seconds until the end."""
         return self._seconds - self.spent
+
+
+def parse_arguments(parser: argparse.ArgumentParser, name: str, starts: int, evaluated: int) -> argparse.Namespace:
+    """The command line of a study of such sets, with what is its own added before; its result file is `name`_ipcIPC.
+
+    A smoke test leaves everything outside the repository.
+    """
+    parser.add_argument("--ipc", type=int, default=1, choices=cells.IPCS["cifar10"])
+    parser.add_argument("--starts", type=int, default=starts)
+    parser.add_argument("--minutes", type=float, default=60.0, help="for all of it")
+    parser.add_argument("--steps", type=int, default=3000, help="T, of `1 Net`")
+    parser.add_argument("--evaluate", type=int, default=evaluated, help="networks trained on each set, at most")
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs/side_by_side"), help="for workdirs")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--smoke", action="store_true", help="narrow networks, which say nothing")
+    arguments = parser.parse_args()
+    folder = records.FOLDER
+    if arguments.smoke:
+        folder = arguments.root = pathlib.Path(tempfile.mkdtemp(prefix="fsdd_smoke_"))
+    arguments.out = arguments.out or folder / f"{name}_ipc{arguments.ipc}.json"
+    return arguments
 
 
 def build_context(arguments: argparse.Namespace) -> Context:
@@ -133,7 +156,7 @@ def tabulate(rows: Sequence[dict[str, Any]], what: str, bases: Sequence[str]) ->
     """What the judge and trained networks say of each row, by the judge's loss, and how far it is above others."""
     by_name, lines = {row["row"]: row for row in rows}, []
     for name, row in sorted(by_name.items(), key=lambda item: np.mean([one["nfr"] for one in item[1]["ridge"]])):
-        nfr, scale, accuracy = (np.mean([one[name] for one in row["ridge"]]) for name in ("nfr", "scale", "accuracy"))
+        nfr, scale, accuracy = (np.mean([one[key] for one in row["ridge"]]) for key in ("nfr", "scale", "accuracy"))
         scored = row.get("accuracies", [[]])
         count = min(len(one) for one in scored)
         mean = f"{np.mean([one[:count] for one in scored]):.1f}" if count else None

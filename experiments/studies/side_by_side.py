@@ -14,14 +14,13 @@ results/side_by_side_ipcIPC.json.
 import argparse
 import dataclasses
 import pathlib
-import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import cells, records
-from experiments.studies.paired_sets import Clock, Table, build_context, distil, judge, score, tabulate
+from experiments import records
+from experiments.studies.paired_sets import Clock, Table, build_context, distil, judge, parse_arguments, score, tabulate
 from experiments.studies.racers import VARIANTS, Racer, Variant, race, start_translator, train_autoencoder
 from fsdd.assembly import environment
 from fsdd.core.synthetic_set import SyntheticSet
@@ -37,33 +36,12 @@ def markdown(ipc: int) -> str:
     return f"{tabulate(found['rows'], 'variant', ('one_net', 'identity'))}\n\n{what}."
 
 
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.side_by_side")
-    parser.add_argument("--ipc", type=int, default=1, choices=cells.IPCS["cifar10"])
-    parser.add_argument("--starts", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=60.0, help="for all of it")
-    parser.add_argument("--steps", type=int, default=3000, help="T, of `1 Net`")
-    parser.add_argument("--networks", type=int, default=1000, help="fresh networks of adaptation")
-    parser.add_argument("--evaluate", type=int, default=2, help="networks that are trained on each set, at most")
-    parser.add_argument("--only", nargs="*", choices=[one.name for one in VARIANTS], help="variants; default: all")
-    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs/side_by_side"), help="for workdirs")
-    parser.add_argument("--data_dir")
-    parser.add_argument("--out", type=pathlib.Path)
-    parser.add_argument(
-        "--smoke", action="store_true", help="narrow networks, which say nothing; in a temporary folder"
-    )
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.root = pathlib.Path(tempfile.mkdtemp(prefix="fsdd_smoke_"))
-        arguments.out = arguments.out or arguments.root / "side_by_side.json"
-    arguments.out = arguments.out or records.FOLDER / f"side_by_side_ipc{arguments.ipc}.json"
-    return arguments
-
-
 def main() -> None:
     """Distil, adapt, judge and score."""
-    arguments = parse_arguments()
+    parser = argparse.ArgumentParser(prog="python -m experiments.studies.side_by_side")
+    parser.add_argument("--networks", type=int, default=1000, help="fresh networks of adaptation")
+    parser.add_argument("--only", nargs="*", choices=[one.name for one in VARIANTS], help="variants; default: all")
+    arguments = parse_arguments(parser, "side_by_side", starts=3, evaluated=2)
     clock = Clock(arguments.minutes)
     environment.prepare()
     context = build_context(arguments)

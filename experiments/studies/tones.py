@@ -9,15 +9,13 @@ code's protocol. Writes results/tones_ipcIPC.json.
 
 import argparse
 import functools
-import pathlib
-import tempfile
 from collections.abc import Callable
 
 import numpy as np
 import scipy.ndimage
 
-from experiments import cells, records
-from experiments.studies.paired_sets import Clock, Table, build_context, distil, judge, score, tabulate
+from experiments import records
+from experiments.studies.paired_sets import Clock, Table, build_context, distil, judge, parse_arguments, score, tabulate
 from fsdd.assembly import environment
 from fsdd.core.synthetic_set import SyntheticSet
 
@@ -68,25 +66,11 @@ def markdown(ipc: int) -> str:
 def main() -> None:
     """Distil, change, judge and score."""
     parser = argparse.ArgumentParser(prog="python -m experiments.studies.tones")
-    parser.add_argument("--ipc", type=int, default=1, choices=cells.IPCS["cifar10"])
-    parser.add_argument("--starts", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=60.0, help="for all of it")
-    parser.add_argument("--steps", type=int, default=3000, help="T, of `1 Net`")
-    parser.add_argument("--evaluate", type=int, default=3, help="networks that are trained on each set, at most")
-    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs/side_by_side"), help="for workdirs")
-    parser.add_argument("--data_dir")
-    parser.add_argument("--out", type=pathlib.Path)
-    parser.add_argument(
-        "--smoke", action="store_true", help="narrow networks, which say nothing; in a temporary folder"
-    )
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.root = pathlib.Path(tempfile.mkdtemp(prefix="fsdd_smoke_"))
-        arguments.out = arguments.out or arguments.root / "tones.json"
-    out, clock = arguments.out or records.FOLDER / f"tones_ipc{arguments.ipc}.json", Clock(arguments.minutes)
+    arguments = parse_arguments(parser, "tones", starts=5, evaluated=3)
+    clock = Clock(arguments.minutes)
     environment.prepare()
     context = build_context(arguments)
-    table = Table(out, {name: getattr(arguments, name) for name in ("ipc", "starts", "steps")})
+    table = Table(arguments.out, {name: getattr(arguments, name) for name in ("ipc", "starts", "steps")})
     sources = [distil(context, start) for start in range(arguments.starts)]
     print(f"sets are distilled after {clock.spent:.0f} s", flush=True)
     sets = {"1 Net": sources} | {name: [change(one, tone) for one in sources] for name, tone in TONES.items()}
