@@ -19,8 +19,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "XLA_FLAGS" not in os.environ:
         # Programs of these sizes run in milliseconds, and would compile for ten times as long as this way. `.ci/slow`
-        # compiles as users do, and so does the test of JAX's releases. Versions from 0.11 know the second flag no more.
-        _flags = ["--xla_backend_optimization_level=0"]
+        # compiles as users do, and so does the test of JAX's releases. Programs this small compile sooner in one piece.
+        # Versions from 0.11 know the last flag no more.
+        _flags = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
         if jaxlib.version.__version_info__ < (0, 11):
             _flags.append("--xla_cpu_use_fusion_emitters=false")
         os.environ["XLA_FLAGS"] = " ".join(_flags)

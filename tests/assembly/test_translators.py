@@ -33,7 +33,13 @@ def _stored(folder: pathlib.Path, channels: int) -> pathlib.Path:
     return folder
 
 
-@pytest.mark.parametrize("warmup", [*(pytest.param(warmup, marks=pytest.mark.slow) for warmup in (0.0, 0.2)), 1.0])
+@pytest.mark.parametrize(
+    "warmup",
+    [
+        *(pytest.param(warmup, marks=pytest.mark.slow) for warmup in (0.0, 0.2)),
+        pytest.param(1.0, marks=pytest.mark.whole),
+    ],
+)
 def test_no_networks_at_all_is_a_translation_without_adaptation(tmp_path, warmup):
     stored = _stored(tmp_path / "stored", 1)
     fields = {"translate.init": str(stored), "translate.networks": 0, "translate.warmup": warmup}

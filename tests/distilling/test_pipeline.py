@@ -26,6 +26,7 @@ FIELDS = {
     "distill.steps": 60,
     "translate.networks": 30,
     "translate.rate": 1e-3,
+    "translator.widths": (16, 16, 16),
     "refine.networks": 4,
     "refine.group": 2,
     "refine.uses": 10,

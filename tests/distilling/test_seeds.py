@@ -73,6 +73,7 @@ def test_accuracies_are_means_over_seeds_with_their_spread(finished):
     assert lines[-1] == f"stored a set and its picture in each of seed5, seed2, in {folder}"
 
 
+@pytest.mark.whole
 def test_killed_it_goes_on(finished, tmp_path):
     """Stopped by a checkpoint in the midst of refinement, it ends with the same bits."""
     folder, _ = finished

@@ -31,6 +31,7 @@ def pooled(tmp_path_factory):
     return folder, _run(folder, start="herding", factor=2, **stages)
 
 
+@pytest.mark.whole
 def test_sets_on_the_way_are_kept_scored_and_timed(pooled):
     folder, results = pooled
     assert [score["stage"] for score in results["evaluations"]] == ["start", "frepo@4", "frepo"]
@@ -52,6 +53,7 @@ def test_a_set_on_the_way_is_what_fewer_steps_leave(tmp_path):
     np.testing.assert_array_equal(runs.images(kept), runs.images(last))
 
 
+@pytest.mark.whole
 def test_small_images_are_stored_and_come_back_large(pooled):
     folder, _ = pooled
     stored = fsdd.load(folder / "synthetic.npz")
@@ -88,6 +90,7 @@ def test_a_set_for_plain_images_keeps_its_labels_and_is_scored_by_its_pixels(tmp
     np.testing.assert_array_equal(fsdd.evaluate(rounded, data.test_images, data.test_labels), shares)
 
 
+@pytest.mark.whole
 def test_a_set_that_was_not_kept_is_one_line(pooled):
     folder, _ = pooled
     with pytest.raises(UserError, match=r"asks for frepo@6, which was not kept when .*frepo was made"):

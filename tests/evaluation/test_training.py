@@ -163,7 +163,9 @@ def test_a_dense_layer_in_closed_form_is_the_ridge_head_in_a_network_that_nothin
         found = jax.tree.map(lambda leaf, index=index: leaf[index], many)
         drawn = sampling.sample(NETWORK, jax.random.fold_in(key, 0), (8, 8, 1))
         for layer in ("Conv_0", "Conv_1"):
-            np.testing.assert_allclose(found["params"][layer]["kernel"], drawn["params"][layer]["kernel"], rtol=1e-6)
+            # Drawn by a few operations each, which a compiler may join.
+            kernels = (one["params"][layer]["kernel"] for one in (found, drawn))
+            np.testing.assert_allclose(*kernels, rtol=5e-7, atol=5e-7)
         wanted = _ridge_logits(drawn, synthetic, images, ridge)
         logits = NETWORK.apply(found, images).logits
         np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())

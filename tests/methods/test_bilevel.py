@@ -68,7 +68,9 @@ def _program(inner):
     return lambda params, problem, rate=inner.rate: program(params, problem, jnp.asarray(rate, problem[1].images.dtype))
 
 
-@pytest.mark.parametrize("inner", [INNER, ADAM], ids=lambda inner: inner.optimiser)
+@pytest.mark.parametrize(
+    "inner", [INNER, pytest.param(ADAM, marks=pytest.mark.whole)], ids=lambda inner: inner.optimiser
+)
 def test_the_gradient_is_that_of_finite_differences(float64, inner):
     problem = _problem(np.float64)
     params = problem[0]["params"]
@@ -191,6 +193,7 @@ def test_a_step_moves_the_space_to_where_it_distils_better(outer):
     assert (state.rest["batch_stats"]["BatchNorm_0"]["mean"] == 0).all()
 
 
+@pytest.mark.whole
 def test_pixels_without_a_gradient_do_not_make_adam_explode(outer):
     """With a first kernel of zeros no pixel matters: all their gradients are exactly zero."""
     state, step = outer

@@ -150,6 +150,7 @@ def test_cached_features_are_kept_as_they_are_asked_for(dtype):
     np.testing.assert_allclose(kept.astype("float32")[0, 1, :18], features(images), rtol=rounding, atol=rounding)
 
 
+@pytest.mark.whole
 def test_views_are_plain_first_then_augmented():
     images, *_ = subset = _subset()
     distiller = _distiller(_recipe(views=3))

@@ -195,6 +195,7 @@ def test_two_devices_take_the_step_that_one_takes(monkeypatch):
     assert process.exitcode == 0
 
 
+@pytest.mark.whole
 def test_judging_is_the_mean_of_both_losses():
     trainer = _trainer()
     cases = trainer.cases(_batch(1), WHITENING)
