@@ -36,9 +36,11 @@ def stored():
 OWN = {"distill": 0, "refine": 0, "translate": 1, "frepo": 0, "bilevel": 0, "dm": 0, "dc": 0}
 
 
-_SLOW = {"bilevel": pytest.mark.slow, "frepo": pytest.mark.slow, "dc": pytest.mark.slow}
-_WHOLE = {"translate": pytest.mark.whole, "dm": pytest.mark.whole}
-_STAGES = [pytest.param(name, marks=(_SLOW | _WHOLE).get(name, ())) for name in OWN]
+# Stages that compile for long.
+_MARKS = dict.fromkeys(("bilevel", "frepo", "dc"), pytest.mark.slow) | dict.fromkeys(
+    ("translate", "dm"), pytest.mark.whole
+)
+_STAGES = [pytest.param(name, marks=_MARKS.get(name, ())) for name in OWN]
 
 
 @pytest.mark.parametrize("stage", _STAGES)

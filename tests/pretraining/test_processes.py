@@ -76,6 +76,7 @@ def _pretrain(stored: pathlib.Path, folder: pathlib.Path, subsets: int = 4, devi
 
 @pytest.fixture(scope="module")
 def whole(stored, tmp_path_factory) -> pathlib.Path:
+    """A workdir that one process pre-trained in on one device."""
     return _pretrain(stored, tmp_path_factory.mktemp("whole"))
 
 
